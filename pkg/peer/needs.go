@@ -1,0 +1,135 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// Store keeps blobs and the pieces of blobs that are still arriving.
+// internal/store is the real one.
+type Store interface {
+	// Open returns a whole blob, pinned against eviction until it is
+	// closed. It fails with ErrNotHeld if the blob is not here whole.
+	Open(d piece.Digest) (Blob, error)
+	// Ingest begins to receive a blob, or resumes where an earlier ingest
+	// of it stopped: pieces that are on disk are verified again first,
+	// which may take a while. There is at most one open ingest a digest;
+	// a second one fails. With no room left it fails with ErrNoSpace.
+	Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (Ingest, error)
+	// Held yields the whole blobs that are here, newest use first.
+	Held() []Held
+}
+
+// Held is one whole blob in a Store.
+type Held struct {
+	Digest piece.Digest
+	Size   int64
+}
+
+// Blob is a whole, verified blob. Methods may be called concurrently.
+type Blob interface {
+	Size() int64
+	// Claims are the digests of the blob's pieces, proven when the blob
+	// was committed. The caller must not change them.
+	Claims() []piece.Digest
+	// NewReader opens the content from its start. The disk store returns
+	// an *os.File, so that copying to a TCP connection uses sendfile.
+	NewReader() (io.ReadSeekCloser, error)
+	// Close unpins the blob. Readers stay usable.
+	Close() error
+}
+
+// Ingest receives one blob piece by piece. Methods may be called
+// concurrently.
+type Ingest interface {
+	// Have is a copy of the pieces that are here and verified.
+	Have() piece.Bitfield
+	// Claim is the digest that piece i was verified against; zero while
+	// the piece is not here.
+	Claim(i int) piece.Digest
+	// Receive is the one way for bytes to enter the store: it reads piece i
+	// from r, verifies it against want, and only then marks it. A zero
+	// want takes whatever arrives as the claim (a read from the origin).
+	// It returns the digest of what arrived. Wrong bytes give a
+	// *piece.MismatchError. A piece that is here already is not written
+	// again: r is not read and its claim is returned. A second Receive of
+	// one piece waits until the first has ended.
+	Receive(ctx context.Context, i int, r io.Reader, want piece.Digest) (piece.Digest, error)
+	// Forget unmarks piece i, because its claim turned out false.
+	Forget(i int) error
+	// NewReader opens the bytes that have arrived, as Blob.NewReader does.
+	// Only pieces that are marked may be read. The reader survives Commit.
+	NewReader() (io.ReadSeekCloser, error)
+	// Commit verifies the whole blob, makes it durable and moves it to the
+	// whole blobs. On a *piece.MismatchError nothing is lost: the ingest
+	// goes on. All pieces must be here.
+	Commit(ctx context.Context) error
+	// Close ends the ingest. What has arrived is kept for a later Ingest
+	// unless it was committed.
+	Close() error
+}
+
+// Source is one blob at its origin registry, bound to a repository that
+// the client named. internal/origin is the real one.
+type Source interface {
+	// Host is the registry that leases are counted against.
+	Host() string
+	// Read opens bytes [off, off+n) of the blob; n < 0 means to the end.
+	// It returns the size of the whole blob, or scheduler.SizeUnknown if
+	// the origin does not tell. Failures are *OriginError where the origin
+	// answered, ErrNoRange where it ignores ranges (never with off 0 and
+	// n < 0).
+	Read(ctx context.Context, off, n int64) (body io.ReadCloser, size int64, err error)
+	// Stat asks for the size alone.
+	Stat(ctx context.Context) (int64, error)
+}
+
+// OriginError is a refusal by the origin registry.
+type OriginError struct {
+	Status     int           // HTTP status
+	RetryAfter time.Duration // with 429 and 503; 0 if the origin did not say
+	Message    string        // what the origin said, shortened
+}
+
+func (e *OriginError) Error() string {
+	return fmt.Sprintf("origin answered %d: %s", e.Status, e.Message)
+}
+
+// Network reaches other peers. internal/transport is the real one.
+type Network interface {
+	// Send queues a message on the one long-lived stream to a peer, and
+	// dials if there is none. It never blocks. Messages to one peer arrive
+	// in order; if one is lost the whole link is, and Handler.Lost is told.
+	Send(to scheduler.Peer, m Message)
+	// Fetch asks a peer for bytes of a blob and returns once they begin to
+	// arrive. It fails with ErrBusy if the peer has no upload slot to
+	// spare, ErrNotHeld if it does not have them all.
+	Fetch(ctx context.Context, from scheduler.Peer, d piece.Digest, off, n int64) (io.ReadCloser, error)
+}
+
+// Scheduler takes a peer's events. internal/rpc is the real one.
+type Scheduler interface {
+	// Send queues an event on the stream and never blocks. Events that do
+	// not fit are dropped; the next Summary repeats what matters.
+	Send(e scheduler.Event)
+}
+
+// Errors that cross the engine's edges.
+var (
+	// ErrNotHeld: the blob or the piece asked for is not here.
+	ErrNotHeld = errors.New("not held")
+	// ErrBusy: all upload slots are taken; another peer may serve sooner.
+	ErrBusy = errors.New("no upload slot free")
+	// ErrNoSpace: the store is full and nothing can be evicted.
+	ErrNoSpace = errors.New("no space left in the store")
+	// ErrNoRange: the origin does not serve ranges of this blob.
+	ErrNoRange = errors.New("origin does not serve ranges")
+	// ErrClosed: the peer is shutting down.
+	ErrClosed = errors.New("peer is shutting down")
+)
