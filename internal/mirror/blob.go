@@ -1,0 +1,78 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// octets is the media type of blobs: what a layer is, only its descriptor
+// tells.
+const octets = "application/octet-stream"
+
+// answerBlob answers for a blob by digest.
+func (m *Mirror) answerBlob(x *exchange) error {
+	d := x.target.digest
+	size := m.sizes.of(x.host, x.target.name, d)
+	if x.r.Method == http.MethodHead && size >= 0 {
+		return x.describe(d, size, octets)
+	}
+	ctx, cancel := x.promptly()
+	defer cancel()
+	c, err := m.openBlob(ctx, x, size)
+	if err != nil {
+		return m.cutOrRefuse(x, size, err)
+	}
+	defer c.Close() //nolint:errcheck // only ends a hold
+	if x.r.Method == http.MethodHead {
+		return x.describe(d, c.Size(), octets)
+	}
+	if err := x.sendContent(ctx, c, d, octets); err != nil {
+		return m.cutOrRefuse(x, c.Size(), err)
+	}
+	return nil
+}
+
+func (m *Mirror) openBlob(ctx context.Context, x *exchange, size int64) (Content, error) {
+	d := x.target.digest
+	src, err := m.cfg.Registries.Blob(x.host, x.target.name, d)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s of %s/%s: %w", d, x.host, x.target.name, err)
+	}
+	c, err := m.cfg.Blobs.Open(ctx, d, size, src)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s of %s/%s: %w", d, x.host, x.target.name, err)
+	}
+	return c, nil
+}
+
+// cutOrRefuse ends the answer for a blob that failed with err before its
+// header: as a refusal, or where that would fail the whole pull by a body
+// that is cut before its first byte (see chunks). It returns err to refuse.
+// size is the blob's, negative if not known.
+func (m *Mirror) cutOrRefuse(x *exchange, size int64, err error) error {
+	if size < 0 || x.r.Method != http.MethodGet || x.r.Context().Err() != nil {
+		return err
+	}
+	part, answer := parseRange(x.r.Header.Values("Range"), size)
+	if answer != partial || !m.chunks.cut(x.target.digest, part.off) {
+		return err
+	}
+	x.partHeader(x.target.digest, octets, size, part, partial)
+	x.abort(Cut, err)
+	return nil
+}
+
+// layoutOf is how content is cut, and the last check of its size.
+func layoutOf(c Content, d piece.Digest) (piece.Layout, error) {
+	l, err := piece.NewLayout(c.Size())
+	if err != nil {
+		return l, err
+	}
+	if c.Size() == 0 && d != piece.Sum(nil) {
+		return l, fmt.Errorf("%s is not the digest of the empty blob", d)
+	}
+	return l, nil
+}
