@@ -66,9 +66,13 @@ type Ingest interface {
 	// NewReader opens the bytes that have arrived, as Blob.NewReader does.
 	// Only pieces that are marked may be read. The reader survives Commit.
 	NewReader() (io.ReadSeekCloser, error)
-	// Commit verifies the whole blob, makes it durable and moves it to the
-	// whole blobs. On a *piece.MismatchError nothing is lost: the ingest
-	// goes on. All pieces must be here.
+	// Verify checks the digest of the whole blob; all pieces must be here.
+	// It touches no disk cache flush, so readers may have the end of the
+	// blob as soon as it returns nil. A false blob gives a
+	// *piece.MismatchError and nothing is lost: the ingest goes on.
+	Verify(ctx context.Context) error
+	// Commit does Verify if that has not been done, makes the blob durable
+	// and moves it to the whole blobs.
 	Commit(ctx context.Context) error
 	// Close ends the ingest. What has arrived is kept for a later Ingest
 	// unless it was committed.

@@ -83,17 +83,7 @@ func (b *Bitfield) Clone() Bitfield {
 }
 
 // All yields the pieces that are set, in order.
-func (b *Bitfield) All() iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for w, word := range b.words {
-			for ; word != 0; word &= word - 1 {
-				if !yield(w<<6 + bits.TrailingZeros64(word)) {
-					return
-				}
-			}
-		}
-	}
-}
+func (b *Bitfield) All() iter.Seq[int] { return b.From(0) }
 
 // Ranges yields the runs of pieces that are set, in order.
 func (b *Bitfield) Ranges() iter.Seq[Range] {
@@ -155,4 +145,22 @@ func ParseBitfield(p []byte) (Bitfield, error) {
 		return Bitfield{}, fmt.Errorf("%w: bits set above piece %d", ErrBitfield, b.n)
 	}
 	return b, nil
+}
+
+// From yields the pieces from i on that are set, in order.
+func (b *Bitfield) From(i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		i := max(i, 0)
+		for w := i >> 6; w < len(b.words); w++ {
+			word := b.words[w]
+			if w == i>>6 {
+				word &= ^uint64(0) << (i & 63)
+			}
+			for ; word != 0; word &= word - 1 {
+				if !yield(w<<6 + bits.TrailingZeros64(word)) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -1,0 +1,118 @@
+package peer
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// board is what a download shows to its readers and to uploads: the one part
+// of its state that others may look at. The download's loop writes it.
+type board struct {
+	mu     sync.Mutex // guards what follows
+	layout piece.Layout
+	ingest Ingest // nil until the size is known and the store has room
+	have   piece.Bitfield
+	// generation grows when bytes that were readable turn out false.
+	generation int
+	verified   bool  // the digest of the whole blob has been checked
+	err        error // why the download failed
+	ending     bool  // no reader may attach any more
+	readers    map[*position]struct{}
+	changed    chan struct{} // closed and replaced at each change
+}
+
+// position is how far a reader has got, in bytes.
+type position struct{ off atomic.Int64 }
+
+func newBoard() *board {
+	return &board{changed: make(chan struct{}), readers: make(map[*position]struct{})}
+}
+
+// update changes the board under its lock and wakes everybody who waits.
+func (b *board) update(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// attach adds a reader, unless the download is ending.
+func (b *board) attach(pos *position) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ending {
+		return false
+	}
+	b.readers[pos] = struct{}{}
+	return true
+}
+
+func (b *board) detach(pos *position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.readers, pos)
+}
+
+// slowest is the offset of the reader that is furthest behind, and how many
+// readers there are.
+func (b *board) slowest() (off int64, readers int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first := true
+	for p := range b.readers {
+		if o := p.off.Load(); first || o < off {
+			off, first = o, false
+		}
+	}
+	return off, len(b.readers)
+}
+
+// readable is how many bytes may be read from off on. While the digest of
+// the whole blob has not been checked, the last piece is held back: no
+// client sees the end of a blob that is not what it asked for (G1).
+func (b *board) readable(off int64) (n int64, generation int, changed <-chan struct{}, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	generation = b.generation
+	if b.ingest == nil {
+		return 0, generation, b.changed, b.err
+	}
+	if off >= b.layout.Size() {
+		return 0, generation, b.changed, nil
+	}
+	limit := b.layout.Count()
+	if !b.verified {
+		limit--
+	}
+	i := b.layout.Index(off)
+	end := off
+	for ; i < limit && b.have.Has(i); i++ {
+		start, length := b.layout.Bounds(i)
+		end = start + length
+	}
+	if end == off {
+		return 0, generation, b.changed, b.err
+	}
+	return end - off, generation, b.changed, nil
+}
+
+// openVerified opens the bytes for an upload if all of [off, off+n) is here.
+func (d *download) openVerified(off, n int64) (io.ReadSeekCloser, error) {
+	b := d.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ingest == nil || off < 0 || n <= 0 || off > b.layout.Size()-n {
+		return nil, ErrNotHeld
+	}
+	run := b.layout.Covering(off, n)
+	for i := run.First; i < run.End; i++ {
+		if !b.have.Has(i) {
+			return nil, ErrNotHeld
+		}
+	}
+	return b.ingest.NewReader()
+}

@@ -1,0 +1,158 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// errTaken ends a reader that was handed bytes which turned out false.
+var errTaken = errors.New("bytes already sent turned out not to be the blob's")
+
+// Content is one client's view of a blob, whole or still arriving. It is
+// made by Peer.Open and must be closed. It is for one goroutine.
+type Content struct {
+	p    *Peer
+	size int64
+	file io.ReadSeekCloser // opened at the latest by awaitSize
+	blob Blob              // set when the blob was whole at Open
+
+	d   *download // set otherwise
+	pos *position
+	// generation is the board's when the first byte was handed out.
+	generation int
+	started    bool
+}
+
+func (p *Peer) openWhole(blob Blob) (*Content, error) {
+	r, err := blob.NewReader()
+	if err != nil {
+		_ = blob.Close()
+		return nil, fmt.Errorf("read blob from store: %w", err)
+	}
+	return &Content{p: p, size: blob.Size(), file: r, blob: blob}, nil
+}
+
+// attach makes a Content on a running download; false if it is ending.
+func (d *download) attach() (*Content, bool) {
+	c := &Content{p: d.p, size: scheduler.SizeUnknown, d: d, pos: new(position)}
+	return c, d.board.attach(c.pos)
+}
+
+// awaitSize waits until the download knows the blob's size.
+func (c *Content) awaitSize(ctx context.Context) error {
+	b := c.d.board
+	for {
+		b.mu.Lock()
+		ingest, changed, err := b.ingest, b.changed, b.err
+		if ingest != nil {
+			c.size = b.layout.Size()
+			c.file, err = ingest.NewReader()
+			b.mu.Unlock()
+			return err
+		}
+		b.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Size is the blob's length in bytes.
+func (c *Content) Size() int64 { return c.size }
+
+// Whole reports whether the blob was in the store when it was opened.
+func (c *Content) Whole() bool { return c.blob != nil }
+
+// Await returns once byte off can be read, or says why it cannot.
+// At or past the end it waits for nothing.
+func (c *Content) Await(ctx context.Context, off int64) error {
+	_, err := c.await(ctx, off)
+	return err
+}
+
+// await returns how many bytes may be read from off on.
+func (c *Content) await(ctx context.Context, off int64) (int64, error) {
+	if c.d == nil || off >= c.size {
+		return max(0, c.size-off), nil
+	}
+	c.pos.off.Store(off)
+	for {
+		n, generation, changed, err := c.d.board.readable(off)
+		if err != nil {
+			return 0, err
+		}
+		if !c.started {
+			c.generation = generation
+		} else if c.generation != generation {
+			return 0, errTaken
+		}
+		if n > 0 {
+			return n, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// WriteRange writes bytes [off, off+n) to w in order, waiting for pieces that
+// have not arrived. It returns how many bytes were written. If w is backed by
+// a TCP connection and the store by a file, the kernel copies.
+func (c *Content) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	n = min(n, c.size-off)
+	var done int64
+	for done < n {
+		avail, err := c.await(ctx, off+done)
+		if err != nil {
+			return done, err
+		}
+		if _, err := c.file.Seek(off+done, io.SeekStart); err != nil {
+			return done, fmt.Errorf("read stored blob: %w", err)
+		}
+		c.started = true
+		m, err := io.Copy(w, io.LimitReader(c.file, min(avail, n-done)))
+		done += m
+		c.count(m)
+		if err != nil {
+			return done, err
+		}
+		if m == 0 {
+			return done, fmt.Errorf("read stored blob at %d: %w", off+done, io.ErrUnexpectedEOF)
+		}
+	}
+	return done, nil
+}
+
+func (c *Content) count(n int64) {
+	if c.d == nil {
+		c.p.stats.servedStore.Add(n)
+	} else {
+		c.p.stats.servedDownload.Add(n)
+	}
+}
+
+// Close ends the view. A download that nobody reads goes on for a while.
+func (c *Content) Close() error {
+	if c.d != nil {
+		c.d.board.detach(c.pos)
+	}
+	var err error
+	if c.file != nil {
+		err = c.file.Close()
+	}
+	if c.blob != nil {
+		err = c.blob.Close()
+	}
+	return err
+}

@@ -1,0 +1,351 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+const (
+	// tickEvery is how often a running download looks at its deadlines.
+	tickEvery = 50 * time.Millisecond
+	// inboxLen is how many happenings may wait for the loop, which never
+	// blocks; past it the sender waits.
+	inboxLen = 256
+	// linger is how long a download goes on when nobody reads it: a client
+	// that lost its connection comes back within seconds.
+	linger = 30 * time.Second
+)
+
+// download is the life of one blob's arrival. One goroutine, run, owns
+// everything in it but board; others reach it by post.
+//
+// The idea of each file: download.go the loop and the start; neighbour.go the
+// edges of the swarm; fetch.go pieces from neighbours; lease.go pieces from
+// the origin; finish.go the end.
+type download struct {
+	p     *Peer
+	ref   Ref
+	log   *slog.Logger
+	board *board
+
+	inbox    chan func()
+	opening  chan opening       // holds one: the ingest, once it is open
+	stopping chan struct{}      // closed when the loop takes no more posts
+	done     chan struct{}      // closed when nothing of it runs any more
+	ctx      context.Context    // parent of everything that blocks
+	cancel   context.CancelFunc //
+	tasks    sync.WaitGroup     // goroutines that post their result
+	ended    bool
+
+	started time.Time
+	rng     *rand.Rand
+	layout  piece.Layout
+	sizing  bool   // a size is known, the ingest is being opened
+	ingest  Ingest // nil until then
+	have    piece.Bitfield
+	picker  *picker
+	// suppliers are the neighbours that gave the pieces; absent for those
+	// from the origin or the disk.
+	suppliers map[int]scheduler.PeerID
+	fetches   map[int][]*fetch // running, by piece; the second is a hedge
+	leases    map[*leaseRun]struct{}
+	held      []scheduler.Grant // leases granted before the ingest was open
+
+	neighbours map[scheduler.PeerID]*neighbour
+	fresh      []Claim     // verified since the last HAVE
+	lastHave   time.Time   // when that was sent
+	flush      *time.Timer // when the next may be sent
+
+	committing bool
+	repairs    int // how often the whole blob turned out false
+
+	schedulerUp bool
+	alone       bool      // trusts nobody but the origin, after a false blob
+	joined      time.Time // when the scheduler was last told of the download
+	moved       time.Time // when a byte last arrived from anywhere
+	asked       time.Time // when the scheduler was last told of a stall
+	patience    time.Duration
+	originErr   error // the last failure of the origin
+	originFails int   // in a row
+	retryOrigin time.Time
+	noRange     bool
+	idleSince   time.Time // since when nobody reads
+}
+
+func newDownload(p *Peer, ref Ref) *download {
+	ctx, cancel := context.WithCancel(p.ctx)
+	now := time.Now()
+	seed := p.cfg.Seed
+	for _, b := range ref.Digest[:8] {
+		seed = seed<<8 ^ seed>>56 ^ uint64(b)
+	}
+	return &download{
+		p: p, ref: ref, board: newBoard(),
+		log:   p.log.With("blob", ref.Digest.Short()),
+		inbox: make(chan func(), inboxLen), opening: make(chan opening, 1), stopping: make(chan struct{}),
+		done: make(chan struct{}), ctx: ctx, cancel: cancel,
+		started: now, moved: now, idleSince: now,
+		rng:        rand.New(rand.NewPCG(p.cfg.Seed, seed)),
+		fetches:    make(map[int][]*fetch),
+		leases:     make(map[*leaseRun]struct{}),
+		suppliers:  make(map[int]scheduler.PeerID),
+		neighbours: make(map[scheduler.PeerID]*neighbour),
+	}
+}
+
+// post hands f to the loop. False: the download has ended, f will not run.
+func (d *download) post(f func()) bool {
+	select {
+	case <-d.stopping:
+		return false
+	default:
+	}
+	select {
+	case d.inbox <- f:
+		return true
+	case <-d.stopping:
+		return false
+	}
+}
+
+// spawn runs f beside the loop; the end of the download waits for it.
+func (d *download) spawn(f func()) { d.tasks.Go(f) }
+
+// run is the loop. It returns when the blob is whole in the store, or the
+// download has failed, and nothing of it runs any more.
+func (d *download) run() {
+	defer d.shutdown()
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	d.flush = time.NewTimer(time.Hour)
+	defer d.flush.Stop()
+	d.begin()
+	for !d.ended {
+		select {
+		case f := <-d.inbox:
+			f()
+			d.drain()
+		case o := <-d.opening:
+			d.opened(o)
+		case <-tick.C:
+			d.tick(time.Now())
+		case <-d.flush.C:
+		case <-d.ctx.Done():
+			d.fail(ErrClosed)
+		}
+		if !d.ended {
+			d.advance(time.Now())
+		}
+	}
+}
+
+// drain takes what else is waiting, so that advance looks at all of it once.
+func (d *download) drain() {
+	for range inboxLen {
+		select {
+		case f := <-d.inbox:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+func (d *download) begin() {
+	d.p.mu.Lock()
+	d.schedulerUp = d.p.sched != nil
+	d.p.mu.Unlock()
+	d.drawPatience()
+	if d.ref.Size != scheduler.SizeUnknown {
+		d.sized(d.ref.Size)
+		return
+	}
+	d.join()
+}
+
+// sized learns the blob's size and opens the ingest. Learning it twice is
+// fine; a second, different size is ignored: the first one is proven or
+// fails with the blob.
+func (d *download) sized(size int64) {
+	if d.sizing || d.ingest != nil {
+		return
+	}
+	layout, err := piece.NewLayout(size)
+	if err != nil {
+		d.fail(fmt.Errorf("size of blob: %w", err))
+		return
+	}
+	d.sizing = true
+	d.spawn(func() {
+		ingest, err := d.p.cfg.Store.Ingest(d.ctx, d.ref.Digest, layout)
+		d.opening <- opening{layout, ingest, err}
+	})
+}
+
+// opening is an ingest on its way to the loop.
+type opening struct {
+	layout piece.Layout
+	ingest Ingest
+	err    error
+}
+
+// opened begins the real work: the store has room and says what it has.
+func (d *download) opened(o opening) {
+	if o.err != nil {
+		d.fail(fmt.Errorf("store blob: %w", o.err))
+		return
+	}
+	layout, ingest := o.layout, o.ingest
+	d.layout, d.ingest, d.have = layout, ingest, ingest.Have()
+	d.picker = newPicker(d.rng, layout.Count())
+	for i := range d.have.All() {
+		d.picker.need.Clear(i)
+		_, n := layout.Bounds(i)
+		d.p.stats.resumed.Add(n)
+	}
+	d.board.update(func() {
+		d.board.layout, d.board.ingest, d.board.have = layout, ingest, d.have.Clone()
+	})
+	d.join()
+	for _, n := range d.neighbours {
+		d.admit(n)
+		d.offer(n, false)
+	}
+	held := d.held
+	d.held = nil
+	for _, g := range held {
+		d.granted(g)
+	}
+}
+
+// join tells the scheduler that this peer is in the swarm, and what it has.
+func (d *download) join() {
+	m := scheduler.Membership{
+		Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Have: d.have.Clone(),
+	}
+	if d.ingest != nil {
+		m.Size = d.layout.Size()
+	}
+	if d.ref.Source != nil {
+		m.Origin = d.ref.Source.Host()
+	}
+	d.joined = time.Now()
+	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
+}
+
+func (d *download) attached() {
+	if !d.sizing || d.ingest != nil {
+		d.join()
+	}
+}
+
+// detached goes on alone: leases of a scheduler that is gone still stand, as
+// nobody else can have been given them.
+func (d *download) detached() { d.schedulerUp, d.joined = false, time.Now() }
+
+// progress is what the scheduler hears in a Summary.
+func (d *download) progress() scheduler.Progress {
+	p := scheduler.Progress{
+		Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Have: d.have.Clone(),
+	}
+	if d.ingest != nil {
+		p.Size = d.layout.Size()
+	}
+	for l := range d.leases {
+		if l.id != 0 {
+			p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: l.id, Bytes: l.bytes.Load()})
+		}
+	}
+	for id, n := range d.neighbours {
+		p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: n.delivered})
+		n.delivered = 0
+	}
+	return p
+}
+
+// report sends progress at once, out of turn.
+func (d *download) report(stalled bool) {
+	p := d.progress()
+	p.Stalled = stalled
+	d.p.tell(scheduler.Summary{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Progress{p}})
+}
+
+// tick looks at everything that time alone changes.
+func (d *download) tick(now time.Time) {
+	d.noticeProgress(now)
+	d.tickFetches(now)
+	d.tickLeases(now)
+	d.tickNeighbours(now)
+	d.tickStall(now)
+	if _, readers := d.board.slowest(); readers > 0 {
+		d.idleSince = now
+	} else if now.Sub(d.idleSince) > linger {
+		d.abandon()
+	}
+}
+
+// noticeProgress keeps moved up to date with bytes of pieces under way.
+func (d *download) noticeProgress(now time.Time) {
+	for l := range d.leases {
+		if l.noticed(now) {
+			d.moved = now
+		}
+	}
+	for _, fs := range d.fetches {
+		for _, f := range fs {
+			if f.noticed(now) {
+				d.moved = now
+			}
+		}
+	}
+}
+
+// advance starts whatever can be started now.
+func (d *download) advance(now time.Time) {
+	if d.ingest == nil {
+		return
+	}
+	d.startFetches(now)
+	d.flushHave(now)
+	if d.have.Full() {
+		d.commit()
+	}
+}
+
+// got marks a verified piece and tells everybody who waits for it.
+func (d *download) got(i int, claim piece.Digest, now time.Time) bool {
+	if !d.have.Set(i) {
+		return false
+	}
+	d.picker.need.Clear(i)
+	d.moved = now
+	d.fresh = append(d.fresh, Claim{Index: i, Digest: claim})
+	d.board.update(func() { d.board.have.Set(i) })
+	return true
+}
+
+// shutdown ends all that the loop started and waits for it.
+func (d *download) shutdown() {
+	close(d.stopping)
+	d.cancel()
+	d.tasks.Wait()
+	d.drain() // offers that came at the last moment are still answered
+	select {
+	case o := <-d.opening: // came too late for the loop
+		d.ingest = o.ingest
+	default:
+	}
+	if d.ingest != nil {
+		if err := d.ingest.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			d.log.Warn("close ingest", "err", err)
+		}
+	}
+}

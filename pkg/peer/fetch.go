@@ -1,0 +1,283 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+const (
+	// maxFetches bounds the pieces under way to one download from all
+	// neighbours together. Fewer at a time finish sooner each and can be
+	// passed on sooner.
+	maxFetches = 10
+	// perNeighbour is how many requests one neighbour has outstanding:
+	// one in transfer, one behind it, so that the line never waits for us.
+	perNeighbour = 2
+	// perNeighbourFast replaces it where a piece takes less than fastPiece,
+	// so that round trips do not show.
+	perNeighbourFast = 4
+	fastPiece        = 20 * time.Millisecond
+
+	// A piece has a deadline of deadlineFactor × the median time of its
+	// like, at least minDeadline; past hedgeFactor × the median a second
+	// neighbour is asked as well. Until a median is known a piece may show
+	// no byte for firstByteWait.
+	deadlineFactor = 4
+	hedgeFactor    = 3
+	minDeadline    = 300 * time.Millisecond
+	firstByteWait  = 1500 * time.Millisecond
+	// busyWait is how long a neighbour that was busy is left alone.
+	busyWait = 60 * time.Millisecond
+)
+
+// fetch is one piece on its way from one neighbour.
+type fetch struct {
+	piece   int
+	from    *neighbour
+	want    piece.Digest
+	hedge   bool
+	cancel  context.CancelFunc
+	started time.Time
+	late    bool // missed its deadline, was stopped for it
+	stopped bool // the loop ended it, the neighbour is not to blame
+
+	bytes atomic.Int64 // arrived so far
+	seen  int64        // of these, noticed by the loop
+	moved time.Time    // when that last grew
+}
+
+// noticed reports whether bytes arrived since the last look.
+func (f *fetch) noticed(now time.Time) bool {
+	b := f.bytes.Load()
+	if b == f.seen {
+		return false
+	}
+	f.seen, f.moved = b, now
+	return true
+}
+
+// stop ends the fetch through no fault of the neighbour.
+func (f *fetch) stop() {
+	f.stopped = true
+	f.cancel()
+}
+
+// startFetches asks neighbours for pieces while there are both. Each round
+// gives every neighbour at most one more, so that requests spread.
+func (d *download) startFetches(now time.Time) {
+	if d.picker.need.Count() == 0 {
+		return
+	}
+	limit := perNeighbour
+	if t, ok := d.p.pace.expect(d.layout.PieceSize()); ok && t < fastPiece {
+		limit = perNeighbourFast
+	}
+	front := d.front()
+	for depth := 1; depth <= limit; depth++ {
+		for _, n := range d.shuffled() {
+			if len(d.fetches) >= maxFetches {
+				return
+			}
+			if !n.open || n.outstanding >= depth || now.Before(n.coolUntil) {
+				continue
+			}
+			if i, ok := d.picker.pick(&n.has, front); ok {
+				d.startFetch(i, n, false, now)
+			}
+		}
+	}
+}
+
+// front is the first piece that the slowest reader still waits for.
+func (d *download) front() int {
+	off, _ := d.board.slowest()
+	if off >= d.layout.Size() {
+		return 0
+	}
+	return d.layout.Index(off)
+}
+
+// shuffled returns the neighbours in random order.
+func (d *download) shuffled() []*neighbour {
+	ns := make([]*neighbour, 0, len(d.neighbours))
+	for _, n := range d.neighbours {
+		ns = append(ns, n)
+	}
+	d.rng.Shuffle(len(ns), func(i, j int) { ns[i], ns[j] = ns[j], ns[i] })
+	return ns
+}
+
+// startFetch asks n for piece i.
+func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
+	ctx, cancel := context.WithCancel(d.ctx)
+	f := &fetch{
+		piece: i, from: n, want: n.claims[i], hedge: hedge,
+		cancel: cancel, started: now, moved: now,
+	}
+	d.fetches[i] = append(d.fetches[i], f)
+	d.picker.need.Clear(i)
+	n.outstanding++
+	off, length := d.layout.Bounds(i)
+	from := n.peer
+	d.spawn(func() {
+		err := d.transfer(ctx, f, from, off, length)
+		d.post(func() { d.fetched(f, err) })
+	})
+}
+
+// transfer moves one piece into the store. It runs beside the loop.
+func (d *download) transfer(ctx context.Context, f *fetch, from scheduler.Peer, off, length int64) error {
+	defer f.cancel()
+	body, err := d.p.cfg.Network.Fetch(ctx, from, d.ref.Digest, off, length)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if f.hedge { // it does deliver: the slow one makes way for it
+		d.post(func() { d.yield(f) })
+	}
+	_, err = d.ingest.Receive(ctx, f.piece, &countingReader{body, &f.bytes}, f.want)
+	return err
+}
+
+// yield cancels the other fetches of hedge's piece.
+func (d *download) yield(hedge *fetch) {
+	for _, f := range d.fetches[hedge.piece] {
+		if f != hedge {
+			f.stop()
+		}
+	}
+}
+
+// fetched takes the end of a fetch.
+func (d *download) fetched(f *fetch, err error) {
+	now := time.Now()
+	n := f.from
+	n.outstanding--
+	d.dropFetch(f)
+	if err == nil {
+		d.fetchedWell(f, now)
+		return
+	}
+	if !d.have.Has(f.piece) && len(d.fetches[f.piece]) == 0 && !d.leased(f.piece) {
+		d.picker.need.Set(f.piece)
+	}
+	var mismatch *piece.MismatchError
+	switch {
+	case errors.As(err, &mismatch):
+		d.p.stats.falsePieces.Add(1)
+		d.log.Warn("neighbour sent false bytes; it is shunned", "peer", n.peer.ID, "piece", f.piece)
+		d.p.bans.add(n.peer.ID, now)
+		d.blame(n.peer.ID, scheduler.False)
+		d.part(n.peer.ID)
+	case errors.Is(err, ErrBusy):
+		d.p.stats.busy.Add(1)
+		n.coolUntil = now.Add(busyWait + time.Duration(d.rng.Int64N(int64(busyWait))))
+	case errors.Is(err, ErrNotHeld):
+		if n.has.Clear(f.piece) {
+			d.picker.rarity[f.piece]--
+		}
+	case errors.Is(err, ErrNoSpace):
+		d.fail(err)
+	case f.late:
+		d.p.stats.deadlines.Add(1)
+		n.coolUntil = now.Add(minDeadline)
+		d.strike(n, scheduler.Slow)
+	case f.stopped || d.ctx.Err() != nil:
+	default:
+		d.log.Debug("fetch failed", "peer", n.peer.ID, "piece", f.piece, "err", err)
+		n.coolUntil = now.Add(minDeadline)
+		d.strike(n, scheduler.Unreachable)
+	}
+}
+
+// fetchedWell takes a piece that has arrived and is verified.
+func (d *download) fetchedWell(f *fetch, now time.Time) {
+	_, length := d.layout.Bounds(f.piece)
+	f.from.strikes = 0
+	if !d.got(f.piece, d.ingest.Claim(f.piece), now) {
+		return // the other of two was first
+	}
+	f.from.delivered += length
+	d.p.pace.observe(length, now.Sub(f.started))
+	d.p.stats.receivedPeer.Add(length)
+	d.p.stats.piecesPeer.Add(1)
+	d.suppliers[f.piece] = f.from.peer.ID
+	for _, other := range d.fetches[f.piece] {
+		other.stop()
+	}
+}
+
+func (d *download) dropFetch(f *fetch) {
+	fs := d.fetches[f.piece]
+	for i, x := range fs {
+		if x == f {
+			fs = append(fs[:i:i], fs[i+1:]...)
+		}
+	}
+	if len(fs) == 0 {
+		delete(d.fetches, f.piece)
+	} else {
+		d.fetches[f.piece] = fs
+	}
+}
+
+// tickFetches enforces deadlines and hedges what is late. A transfer that
+// shows no byte is given up; one that is merely slow only once another
+// neighbour could do better, since what has arrived of it is lost.
+func (d *download) tickFetches(now time.Time) {
+	for i, fs := range d.fetches {
+		f := fs[0]
+		_, length := d.layout.Bounds(i)
+		usual, known := d.p.pace.expect(length)
+		patience := firstByteWait
+		if known {
+			patience = min(patience, max(minDeadline, deadlineFactor*usual))
+		}
+		age, still := now.Sub(f.started), now.Sub(f.moved)
+		switch {
+		case f.late || f.stopped:
+		case still > patience:
+			f.late = true
+			f.cancel()
+		case known && len(fs) == 1 && age > max(minDeadline, hedgeFactor*usual):
+			d.hedgeFetch(i, f, now)
+		}
+	}
+}
+
+// hedgeFetch asks a second neighbour for a piece that is late.
+func (d *download) hedgeFetch(i int, slow *fetch, now time.Time) {
+	var best *neighbour
+	for _, n := range d.neighbours {
+		if n == slow.from || !n.open || !n.has.Has(i) || now.Before(n.coolUntil) {
+			continue
+		}
+		if best == nil || n.outstanding < best.outstanding {
+			best = n
+		}
+	}
+	if best == nil || best.outstanding >= perNeighbour {
+		return
+	}
+	d.p.stats.hedges.Add(1)
+	d.startFetch(i, best, true, now)
+}
+
+// countingReader counts what passes.
+type countingReader struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}

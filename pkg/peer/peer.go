@@ -1,0 +1,383 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+const (
+	// summaryEvery is how often the scheduler hears of running downloads.
+	// It only needs to see trends; HAVE goes from peer to peer.
+	summaryEvery = time.Second
+	// joinBatch bounds the blobs in one Join, so that a node with a full
+	// store does not exceed a message's size when it announces all of it.
+	joinBatch = 256
+	// maxAnnounced bounds what a node announces after a reconnect: the
+	// blobs used last. 4096 layers are some hundred images.
+	maxAnnounced = 4096
+)
+
+// Config is what a Peer is made of. Store and Network must be set.
+type Config struct {
+	// Self is how others reach this peer.
+	Self    scheduler.Peer
+	Store   Store
+	Network Network
+	// UploadSlots is how many pieces are served at once; 0 means
+	// DefaultUploadSlots.
+	UploadSlots int
+	// Seed makes the choices among equals repeatable; 0 draws one.
+	Seed   uint64
+	Logger *slog.Logger // nil discards
+}
+
+// Peer is one node's engine. It implements Handler for the transport and
+// takes the scheduler's decisions. Methods are safe for concurrent use.
+type Peer struct {
+	cfg   Config
+	log   *slog.Logger
+	slots *slots
+	pace  pace
+	bans  bans
+	stats counters
+
+	ctx    context.Context // ends with Run; parent of all downloads
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu        sync.Mutex // guards what follows
+	closed    bool
+	downloads map[piece.Digest]*download
+	sched     Scheduler // nil while no stream is up
+}
+
+// New makes a peer. It does nothing until it is asked; Run must be called
+// for it to report to the scheduler and to end its downloads.
+func New(cfg Config) *Peer {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.UploadSlots <= 0 {
+		cfg.UploadSlots = DefaultUploadSlots
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Peer{
+		cfg: cfg, log: cfg.Logger,
+		slots: newSlots(cfg.UploadSlots),
+		ctx:   ctx, cancel: cancel,
+		downloads: make(map[piece.Digest]*download),
+	}
+}
+
+// Run reports running downloads to the scheduler until ctx ends, then stops
+// all downloads (what has arrived stays in the store) and waits for them.
+func (p *Peer) Run(ctx context.Context) error {
+	tick := time.NewTicker(summaryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.summarise(ctx)
+		case <-ctx.Done():
+			p.mu.Lock()
+			p.closed = true
+			p.mu.Unlock()
+			p.cancel()
+			p.tasks.Wait()
+			return nil
+		}
+	}
+}
+
+// Ref names a blob that a client wants.
+type Ref struct {
+	Digest piece.Digest
+	// Size is scheduler.SizeUnknown unless a manifest told it.
+	Size int64
+	// Source is where to read it at its origin.
+	Source Source
+}
+
+// Open returns the content of a blob: from the store if it is there whole,
+// else from a download that starts now or is running already. It blocks until
+// the blob's size is known. The caller must Close the content.
+func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
+	for {
+		blob, err := p.cfg.Store.Open(ref.Digest)
+		if err == nil {
+			return p.openWhole(blob)
+		}
+		if !errors.Is(err, ErrNotHeld) {
+			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
+		}
+		d, err := p.download(ref)
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := d.attach(); ok {
+			if err := c.awaitSize(ctx); err != nil {
+				_ = c.Close()
+				return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
+			}
+			return c, nil
+		}
+		select { // it is ending: look again afterwards
+		case <-d.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// download returns the running download of ref's digest, or starts it.
+func (p *Peer) download(ref Ref) (*download, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if d := p.downloads[ref.Digest]; d != nil {
+		return d, nil
+	}
+	d := newDownload(p, ref)
+	p.downloads[ref.Digest] = d
+	p.tasks.Go(func() {
+		d.run()
+		p.mu.Lock()
+		delete(p.downloads, ref.Digest)
+		p.mu.Unlock()
+		close(d.done)
+	})
+	return d, nil
+}
+
+// running returns the download of a digest, or nil.
+func (p *Peer) running(dg piece.Digest) *download {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.downloads[dg]
+}
+
+// all returns every running download.
+func (p *Peer) all() []*download {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ds := make([]*download, 0, len(p.downloads))
+	for _, d := range p.downloads {
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+// Attached says that a scheduler's stream is up. Everything that this peer
+// holds and downloads is announced on it.
+func (p *Peer) Attached(s Scheduler) {
+	p.mu.Lock()
+	p.sched = s
+	p.mu.Unlock()
+	p.announceHeld(s)
+	for _, d := range p.all() {
+		d.post(func() { d.attached() })
+	}
+}
+
+// Detached says that the scheduler's stream is down.
+func (p *Peer) Detached() {
+	p.mu.Lock()
+	p.sched = nil
+	p.mu.Unlock()
+	for _, d := range p.all() {
+		d.post(func() { d.detached() })
+	}
+}
+
+func (p *Peer) announceHeld(s Scheduler) {
+	held := p.cfg.Store.Held()
+	held = held[:min(len(held), maxAnnounced)]
+	var batch []scheduler.Membership
+	for i, h := range held {
+		l, err := piece.NewLayout(h.Size)
+		if err != nil {
+			continue
+		}
+		batch = append(batch, scheduler.Membership{
+			Digest: h.Digest, Size: h.Size, Have: piece.FullBitfield(l.Count()),
+		})
+		if len(batch) == joinBatch || i == len(held)-1 {
+			s.Send(scheduler.Join{Peer: p.cfg.Self.ID, Blobs: batch})
+			batch = nil
+		}
+	}
+}
+
+// tell sends an event if a scheduler is attached and reports whether one is.
+func (p *Peer) tell(e scheduler.Event) bool {
+	p.mu.Lock()
+	s := p.sched
+	p.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.Send(e)
+	return true
+}
+
+// summarise sends one Summary of all running downloads.
+func (p *Peer) summarise(ctx context.Context) {
+	var blobs []scheduler.Progress
+	for _, d := range p.all() {
+		reply := make(chan scheduler.Progress, 1)
+		d.post(func() { reply <- d.progress() })
+		select {
+		case pr := <-reply:
+			blobs = append(blobs, pr)
+		case <-d.stopping:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if len(blobs) > 0 {
+		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
+	}
+}
+
+// Decide takes one decision of the scheduler. It does not block for long.
+func (p *Peer) Decide(dec scheduler.Decision) {
+	switch dec := dec.(type) {
+	case scheduler.Introduce:
+		if d := p.running(dec.Digest); d != nil {
+			d.post(func() { d.introduced(dec) })
+		}
+	case scheduler.Part:
+		if d := p.running(dec.Digest); d != nil {
+			d.post(func() { d.parted(dec) })
+		}
+	case scheduler.Grant:
+		d := p.running(dec.Digest)
+		if d == nil || !d.post(func() { d.granted(dec) }) {
+			// It ended meanwhile: somebody else must read this.
+			p.tell(scheduler.LeaseEnd{Peer: p.cfg.Self.ID, Digest: dec.Digest, Lease: dec.Lease.ID, Outcome: scheduler.Failed})
+		}
+	case scheduler.Revoke:
+		if d := p.running(dec.Digest); d != nil {
+			d.post(func() { d.revoked(dec) })
+		}
+	}
+}
+
+// Receive implements Handler.
+func (p *Peer) Receive(from scheduler.PeerID, m Message) {
+	if p.bans.banned(from, time.Now()) {
+		return
+	}
+	switch m := m.(type) {
+	case Offer:
+		d := p.running(m.Digest)
+		if d == nil || !d.post(func() { d.offered(from, m) }) {
+			p.answer(m)
+		}
+	case Have:
+		if d := p.running(m.Digest); d != nil {
+			d.post(func() { d.neighbourHas(from, m) })
+		}
+	case Bye:
+		if d := p.running(m.Digest); d != nil {
+			d.post(func() { d.leftBy(from) })
+		}
+	}
+}
+
+// answer replies to an offer for a blob that is not being downloaded here.
+func (p *Peer) answer(m Offer) {
+	if m.Reply {
+		return
+	}
+	blob, err := p.cfg.Store.Open(m.Digest)
+	if err != nil {
+		p.cfg.Network.Send(m.From, Bye{Digest: m.Digest})
+		return
+	}
+	claims := blob.Claims()
+	size := blob.Size()
+	_ = blob.Close()
+	p.cfg.Network.Send(m.From, Offer{
+		From: p.cfg.Self, Digest: m.Digest, Size: size,
+		Have: piece.FullBitfield(len(claims)), Claims: claims, Reply: true,
+	})
+}
+
+// Lost implements Handler.
+func (p *Peer) Lost(peer scheduler.PeerID, err error) {
+	for _, d := range p.all() {
+		d.post(func() { d.lost(peer, err) })
+	}
+}
+
+// Upload implements Handler.
+func (p *Peer) Upload(ctx context.Context, child scheduler.PeerID, dg piece.Digest, off, n int64) (*Upload, error) {
+	if p.bans.banned(child, time.Now()) {
+		return nil, ErrBusy
+	}
+	release, err := p.slots.acquire(ctx, child)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.openVerified(dg, off, n)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	lr := &io.LimitedReader{R: r, N: n}
+	return &Upload{Reader: lr, close: func() {
+		p.stats.uploaded.Add(n - lr.N)
+		_ = r.Close()
+		release()
+	}}, nil
+}
+
+// openVerified opens [off, off+n) of a blob, of which every byte has been
+// verified, positioned at off.
+func (p *Peer) openVerified(dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
+	var r io.ReadSeekCloser
+	var err error
+	if d := p.running(dg); d != nil {
+		r, err = d.openVerified(off, n)
+	} else {
+		err = ErrNotHeld
+	}
+	if errors.Is(err, ErrNotHeld) {
+		r, err = p.openHeld(dg, off, n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.Seek(off, io.SeekStart); err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("upload of %s: %w", dg.Short(), err)
+	}
+	return r, nil
+}
+
+func (p *Peer) openHeld(dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
+	blob, err := p.cfg.Store.Open(dg)
+	if err != nil {
+		return nil, ErrNotHeld
+	}
+	defer blob.Close()
+	if off < 0 || n <= 0 || off > blob.Size()-n {
+		return nil, ErrNotHeld
+	}
+	return blob.NewReader()
+}

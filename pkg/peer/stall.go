@@ -1,0 +1,208 @@
+package peer
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// What a peer does when nobody gives it bytes. With a scheduler it asks for
+// help first and takes from the origin only when none comes (G2 must hold
+// even if the scheduler is wrong); without one it shares the origin with its
+// neighbours by chance.
+const (
+	// schedulerGrace is how long a new download waits for a scheduler that
+	// is not there, before it looks after itself.
+	schedulerGrace = 200 * time.Millisecond
+	// askAfter is how long no byte may arrive before the scheduler hears.
+	askAfter = 500 * time.Millisecond
+	// takeAfter is how long no byte may arrive before the peer takes one
+	// piece from the origin itself; jitter of up to takeJitter for each
+	// neighbour comes on top, so that a whole swarm that waits for a slow
+	// origin does not fall upon it at once: the first few feed the others.
+	takeAfter  = 1 * time.Second
+	takeJitter = 150 * time.Millisecond
+	// selfReads is how many reads a peer alone has under way: many
+	// registries cap one connection far below the line.
+	selfReads = 4
+	// selfRun bounds one such read.
+	selfRun = 16 << 20
+	// maxOriginFails is how often in a row the origin may fail a peer that
+	// gets nothing elsewhere, before the download fails and the client is
+	// sent to the origin itself.
+	maxOriginFails = 2
+)
+
+// drawPatience draws the jitter for the next stall.
+func (d *download) drawPatience() {
+	span := time.Duration(len(d.neighbours)) * takeJitter
+	d.patience = takeAfter + time.Duration(d.rng.Int64N(int64(span)+1))
+}
+
+// tickStall looks whether this download needs the origin on its own account.
+func (d *download) tickStall(now time.Time) {
+	if d.committing || d.sizing && d.ingest == nil || d.ref.Source == nil || now.Before(d.retryOrigin) {
+		return
+	}
+	if d.alone || !d.schedulerUp {
+		if d.alone || now.Sub(d.joined) > schedulerGrace {
+			d.lookAfterMyself(now)
+		}
+		return
+	}
+	still := now.Sub(d.moved)
+	if still > askAfter && now.Sub(d.asked) > askAfter && len(d.leases) == 0 {
+		d.asked = now
+		d.report(true)
+	}
+	if still > d.patience && len(d.leases) == 0 {
+		d.log.Debug("nobody sends anything: taking a piece from the origin")
+		d.selfRead(1, false)
+		d.drawPatience()
+	}
+}
+
+// lookAfterMyself shares the origin without a scheduler: alone by several
+// reads from the front on, among neighbours one piece at a time at random.
+func (d *download) lookAfterMyself(now time.Time) {
+	if d.open() == 0 {
+		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
+			continue
+		}
+		return
+	}
+	if len(d.leases) == 0 && (now.Sub(d.moved) > askAfter || d.orphans() > 0) {
+		d.selfRead(1, true)
+	}
+}
+
+// open counts the neighbours that have anything.
+func (d *download) open() int {
+	n := 0
+	for _, x := range d.neighbours {
+		if x.open && x.has.Count() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// orphans counts the needed pieces that no neighbour has.
+func (d *download) orphans() int {
+	if d.ingest == nil {
+		return 0
+	}
+	n := 0
+	for i := range d.picker.need.All() {
+		if d.picker.rarity[i] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// selfRead reads from the origin without a lease: the whole blob where it
+// must be, else one of about share runs of what is missing, from the front or
+// from a random piece that no neighbour has. False: there is nothing to read.
+func (d *download) selfRead(share int, random bool) bool {
+	if d.ingest == nil || d.noRange {
+		if len(d.leases) > 0 {
+			return false
+		}
+		d.startLease(0, piece.Range{}, true)
+		return true
+	}
+	run, ok := d.nextRun(share, random)
+	if ok {
+		d.startLease(0, run, false)
+	}
+	return ok
+}
+
+// nextRun chooses the pieces of a read on the peer's own account.
+func (d *download) nextRun(share int, random bool) (piece.Range, bool) {
+	need := &d.picker.need
+	first, seen := -1, 0
+	front := d.front()
+	for _, from := range []int{front, 0} {
+		for i := range need.From(from) {
+			switch {
+			case random && d.picker.rarity[i] == 0:
+				if seen++; d.rng.IntN(seen) == 0 {
+					first = i
+				}
+			case !random && first < 0:
+				first = i
+			}
+		}
+		if first >= 0 {
+			break
+		}
+	}
+	if first < 0 {
+		return piece.Range{}, false
+	}
+	most := 1
+	if share > 1 {
+		most = max(1, min(need.Count()/(2*share), int(selfRun/d.layout.PieceSize())))
+	}
+	run := piece.Range{First: first, End: first + 1}
+	for run.Len() < most && need.Has(run.End) {
+		run.End++
+	}
+	return run, true
+}
+
+// despair fails the download when the origin refuses for good, or keeps
+// failing, and nobody else gives anything: the client is better served by
+// the origin's own answer than by waiting.
+func (d *download) despair() {
+	if d.open() > 0 && time.Since(d.moved) < firstByteWait {
+		return
+	}
+	var refusal *OriginError
+	final := errors.As(d.originErr, &refusal) && refusal.Status >= 400 && refusal.Status < 500 &&
+		refusal.Status != http.StatusTooManyRequests && refusal.Status != http.StatusRequestTimeout
+	if len(d.leases) == 0 && (final && d.open() == 0 || d.originFails >= maxOriginFails) {
+		d.fail(d.originErr)
+	}
+}
+
+// abandon ends a download that nobody reads any more. What arrived is kept.
+func (d *download) abandon() {
+	b := d.board
+	b.mu.Lock()
+	if len(b.readers) > 0 {
+		b.mu.Unlock()
+		return
+	}
+	b.ending = true
+	b.mu.Unlock()
+	d.log.Debug("nobody reads this any more")
+	d.leave(ErrClosed)
+}
+
+// leave takes the download out of the swarm and ends it.
+func (d *download) leave(err error) {
+	d.ended = true
+	d.board.update(func() { d.board.ending, d.board.err = true, err })
+	for _, n := range d.neighbours {
+		if !n.offered.IsZero() {
+			d.p.cfg.Network.Send(n.peer, Bye{Digest: d.ref.Digest})
+		}
+	}
+	d.p.tell(scheduler.Leave{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest})
+}
+
+// fail ends the download with an error that its readers get.
+func (d *download) fail(err error) {
+	if d.ended {
+		return
+	}
+	d.log.Info("download failed", "err", err)
+	d.p.stats.failed.Add(1)
+	d.leave(err)
+}
