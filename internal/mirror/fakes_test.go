@@ -45,7 +45,8 @@ type opening struct {
 	source fakeSource
 }
 
-// fakeBlob is content and how it fails. Fields are set before it is served.
+// fakeBlob is content and how it fails, as Open finds it. Once it is served,
+// change makes changes to it.
 type fakeBlob struct {
 	data  []byte
 	err   error                                        // of Open
@@ -67,6 +68,13 @@ func (w *world) add(data []byte) (piece.Digest, *fakeBlob) {
 	return d, b
 }
 
+// change changes how the world behaves while it is in use.
+func (w *world) change(how func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	how()
+}
+
 func (w *world) openings() []opening {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,7 +93,7 @@ func (w *world) Open(_ context.Context, d piece.Digest, size int64, src peer.Sou
 		return nil, b.err
 	}
 	w.open++
-	return &fakeContent{fakeBlob: b, w: w}, nil
+	return &fakeContent{fakeBlob: *b, w: w}, nil
 }
 
 func (w *world) Resolve(_ context.Context, host, repo, tag string) (Descriptor, error) {
@@ -131,7 +139,7 @@ func (s fakeSource) Stat(context.Context) (int64, error) {
 }
 
 type fakeContent struct {
-	*fakeBlob
+	fakeBlob
 	w      *world
 	closed bool
 }

@@ -134,9 +134,7 @@ func TestFailuresAreTold(t *testing.T) {
 				check(manifestPath(d.String()), tt.tag)
 				check(blobPath(d), tt.blob)
 			}
-			w.mu.Lock()
-			w.source = tt.err
-			w.mu.Unlock()
+			w.change(func() { w.source = tt.err })
 			check(manifestPath(atOpen.String()), tt.tag)
 			check(blobPath(atOpen), tt.blob)
 		})
