@@ -30,6 +30,10 @@ type Upload struct {
 	close  func()
 }
 
+// NewUpload is an upload of what r yields; release gives its slot back. For
+// a Handler that is not a *Peer.
+func NewUpload(r io.Reader, release func()) *Upload { return &Upload{Reader: r, close: release} }
+
 // Close gives the slot back.
 func (u *Upload) Close() { u.close() }
 
