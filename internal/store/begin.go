@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// Ingest implements peer.Store. A second open ingest of a blob fails with
+// ErrIngestOpen. What another ingest of the blob left is resumed if it had
+// the same size, dropped otherwise.
+func (s *Store) Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (peer.Ingest, error) {
+	in, err := s.begin(ctx, d, l)
+	if err != nil {
+		return nil, fmt.Errorf("ingest blob %s of %d bytes: %w", d.Short(), l.Size(), err)
+	}
+	return in, nil
+}
+
+func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ingest, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	in, fresh, trash, err := s.admit(d, l)
+	s.mu.Unlock()
+	s.empty(trash)
+	if err != nil {
+		return nil, err
+	}
+	// From here on nobody else can begin an ingest of the blob or evict it.
+	// Store.Close waits for life.
+	err = func() error {
+		defer in.life.Unlock()
+		switch {
+		case in.whole:
+			return in.adopt()
+		case fresh:
+			return in.create()
+		default:
+			return in.resume(ctx)
+		}
+	}()
+	if err == nil {
+		return in, nil
+	}
+	_ = in.Close() // always nil
+	if fresh {
+		_ = s.Evict(d) // there is nothing in it
+	}
+	return nil, noSpace(err)
+}
+
+// admit reserves the room for an ingest and makes it the one of its blob; mu
+// is held. The ingest comes with its life locked. The caller empties the
+// trash, whatever err is, before it uses the room.
+func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, trash []string, err error) {
+	if s.closed {
+		return nil, false, nil, ErrClosed
+	}
+	e := s.index.entries[d]
+	switch {
+	case e == nil:
+	case e.ingest != nil:
+		return nil, false, nil, ErrIngestOpen
+	case e.size == l.Size():
+	case e.whole:
+		return nil, false, nil, fmt.Errorf("it is here and has %d bytes", e.size)
+	default:
+		trash = s.discard(e)
+		e = nil
+	}
+	if e == nil {
+		victims, ok := s.index.victims(l.Size())
+		if !ok {
+			s.counts.noSpace.Add(1)
+			return nil, false, trash, peer.ErrNoSpace
+		}
+		trash = append(trash, s.discard(victims...)...)
+		e = &entry{digest: d, size: l.Size()}
+		s.index.add(e)
+		fresh = true
+	}
+	s.index.touch(e)
+	in = newIngest(s, e, l)
+	in.life.Lock()
+	e.ingest = in
+	e.pins++
+	return in, fresh, trash, nil
+}
+
+// adopt makes the ingest of a blob that is here whole: it has everything.
+func (in *ingest) adopt() error {
+	t, err := in.s.readTable(in.digest)
+	if err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.have, in.claims, in.proven = piece.FullBitfield(in.layout.Count()), t.claims, true
+	return nil
+}
+
+// create begins with nothing. The journal comes last: bytes without one are
+// junk to the next start.
+func (in *ingest) create() error {
+	err := in.openPart(os.O_CREATE | os.O_TRUNC)
+	if errors.Is(noSpace(err), peer.ErrNoSpace) && in.s.yield(in.layout.Size()) {
+		err = in.openPart(os.O_CREATE | os.O_TRUNC)
+	}
+	if err != nil {
+		return err
+	}
+	return in.openJournal()
+}
+
+// yield evicts size bytes or more because the disk is full although the store
+// is not. It reports whether anything could be evicted.
+func (s *Store) yield(size int64) bool {
+	s.mu.Lock()
+	trash := s.discard(s.index.oldest(size)...)
+	s.mu.Unlock()
+	s.empty(trash)
+	return len(trash) > 0
+}
+
+func (in *ingest) openPart(flag int) error {
+	f, err := in.s.root.OpenFile(partPath(in.digest), os.O_RDWR|flag, fileMode)
+	if err != nil {
+		return err
+	}
+	if err := preallocate(f, in.layout.Size()); err != nil {
+		_ = f.Close()
+		return err
+	}
+	in.files.Lock()
+	defer in.files.Unlock()
+	in.part = f
+	return nil
+}
+
+// openJournal writes a journal of what the ingest has. It takes the place of
+// the one before in one step, so a crash leaves either.
+func (in *ingest) openJournal() error {
+	in.mu.Lock()
+	p := encodeJournal(in.layout, &in.have, in.claims)
+	in.mu.Unlock()
+	path := journalPath(in.digest)
+	f, err := in.s.root.OpenFile(path+tempExt, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, fileMode)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(p); err == nil {
+		err = in.s.root.Rename(path+tempExt, path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	in.journal.mu.Lock()
+	defer in.journal.mu.Unlock()
+	in.journal.f, in.journal.end = f, int64(len(p))
+	return nil
+}
+
+// resume hashes every piece that the journal names and marks those that are
+// right: after a crash the journal can be ahead of the bytes, and disks rot.
+// A journal that cannot be read costs the pieces, not the ingest.
+func (in *ingest) resume(ctx context.Context) error {
+	claims, err := in.s.readJournal(in.digest, in.layout)
+	if err != nil {
+		in.s.log.Warn("begin anew: no journal of the ingest", "blob", in.digest.Short(), "err", err)
+		return in.create()
+	}
+	if err := in.openPart(0); err != nil {
+		return err
+	}
+	for i, claim := range claims {
+		if claim.IsZero() {
+			continue
+		}
+		got, err := in.sumPiece(ctx, i)
+		if err != nil {
+			return fmt.Errorf("verify piece %d again: %w", i, err)
+		}
+		if got != claim {
+			in.s.log.Debug("a piece on disk is not what it was", "blob", in.digest.Short(), "piece", i)
+			continue
+		}
+		_, n := in.layout.Bounds(i)
+		in.s.counts.resumed.Add(n)
+		in.mu.Lock()
+		in.claims[i] = claim
+		in.have.Set(i)
+		in.mu.Unlock()
+	}
+	if err := in.openJournal(); err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.advance()
+	return nil
+}
+
+func (s *Store) readJournal(d piece.Digest, l piece.Layout) ([]piece.Digest, error) {
+	f, err := s.root.Open(journalPath(d))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p, err := io.ReadAll(io.LimitReader(f, maxJournal))
+	if err != nil {
+		return nil, err
+	}
+	layout, claims, err := parseJournal(p)
+	if err == nil && layout != l {
+		err = fmt.Errorf("%w: it is of %d bytes", errJournal, layout.Size())
+	}
+	return claims, err
+}
+
+// sumPiece hashes piece i as it is on disk.
+func (in *ingest) sumPiece(ctx context.Context, i int) (piece.Digest, error) {
+	h := sha256.New()
+	if err := in.hashPiece(ctx, h, i); err != nil {
+		return piece.Digest{}, err
+	}
+	return piece.Digest(h.Sum(nil)), nil
+}
