@@ -155,6 +155,9 @@ func TestConditions(t *testing.T) {
 			if a.status != tt.status {
 				t.Errorf("got %d, want %d", a.status, tt.status)
 			}
+			if head := lab.do("HEAD", blobPath(d), tt.header...); (head.status == 304) != (tt.status == 304) {
+				t.Errorf("HEAD got %d", head.status)
+			}
 			if a.status == 304 && (len(a.body) != 0 || a.header.Get("ETag") != tag) {
 				t.Errorf("304 with %d bytes and %v", len(a.body), a.header)
 			}

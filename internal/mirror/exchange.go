@@ -88,7 +88,7 @@ func (x *exchange) finish(thrown any) {
 	aborted := thrown != nil
 	if thrown != nil && thrown != http.ErrAbortHandler {
 		x.m.log.Error("mirror panicked", "panic", thrown, "stack", string(debug.Stack()))
-		if x.status == 0 {
+		if x.status == 0 && x.r.Context().Err() == nil {
 			aborted = false
 			x.refuse(fail(http.StatusInternalServerError, codeUnknown, "internal error"))
 		}

@@ -21,7 +21,10 @@ func (m *Mirror) answerTag(x *exchange) error {
 	if desc.Digest.IsZero() {
 		return fmt.Errorf("resolve %s/%s:%s: the origin named no digest", x.host, x.target.name, x.target.tag)
 	}
-	if desc.Size >= 0 && desc.Size <= maxDocument {
+	if desc.Size >= 0 {
+		if err := fitsDocument(desc.Size); err != nil {
+			return err
+		}
 		m.sizes.learn(x.host, x.target.name, promise{desc.Digest, desc.Size})
 		if x.r.Method == http.MethodHead && isManifestType(desc.MediaType) {
 			return x.describe(desc.Digest, desc.Size, desc.MediaType)
@@ -44,7 +47,11 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 	if err != nil {
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
-	c, err := m.cfg.Blobs.Open(ctx, d, m.sizes.of(x.host, x.target.name, d), src)
+	size := m.sizes.of(x.host, x.target.name, d)
+	if err := fitsDocument(size); err != nil {
+		return err
+	}
+	c, err := m.cfg.Blobs.Open(ctx, d, size, src)
 	if err != nil {
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
@@ -64,9 +71,8 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 // once; the rest wait their turn within ctx.
 func (m *Mirror) readDocument(ctx context.Context, c Content) (document, error) {
 	size := c.Size()
-	if size > maxDocument {
-		return document{}, fail(http.StatusNotFound, codeManifestUnknown,
-			"%d bytes are too many for a manifest: %d are the limit", size, int64(maxDocument))
+	if err := fitsDocument(size); err != nil {
+		return document{}, err
 	}
 	if size > 0 {
 		// Slots are for what is in memory, not for what is arriving.
@@ -93,4 +99,13 @@ func (m *Mirror) readDocument(ctx context.Context, c Content) (document, error) 
 		return document{}, fail(http.StatusNotFound, codeManifestUnknown, "%v", err)
 	}
 	return doc, nil
+}
+
+// fitsDocument refuses what is too long for a manifest.
+func fitsDocument(size int64) error {
+	if size > maxDocument {
+		return fail(http.StatusNotFound, codeManifestUnknown,
+			"%d bytes are too many for a manifest: %d are the limit", size, int64(maxDocument))
+	}
+	return nil
 }

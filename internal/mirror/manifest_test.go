@@ -173,6 +173,38 @@ func TestSizesAreLearned(t *testing.T) {
 	}
 }
 
+func TestManifestsGiveTheirTurnBack(t *testing.T) {
+	w := newWorld()
+	layer := piece.Sum([]byte("layer"))
+	good, _ := w.add(imageManifest(layer, 5, layer, 5))
+	bad, _ := w.add([]byte("{}"))
+	lab := newLab(t, w, Config{})
+	for range maxParsing + 1 {
+		lab.do("GET", manifestPath(bad.String()))
+		if a := lab.do("GET", manifestPath(good.String())); a.status != 200 {
+			t.Fatalf("got %d", a.status)
+		}
+	}
+}
+
+func TestTooLongManifestsAreNotOpened(t *testing.T) {
+	w := newWorld()
+	tagged, listed := piece.Sum([]byte("tagged")), piece.Sum([]byte("listed"))
+	w.tags[testHost+"/"+testRepo+":1"] = Descriptor{tagged, maxDocument + 1, ociManifest}
+	lab := newLab(t, w, Config{})
+	lab.mirror.sizes.learn(testHost, testRepo, promise{listed, maxDocument + 1})
+	for _, reference := range []string{"1", listed.String()} {
+		for _, method := range []string{"HEAD", "GET"} {
+			if a := lab.do(method, manifestPath(reference)); a.status != 404 {
+				t.Errorf("%s %s: %d", method, reference, a.status)
+			}
+		}
+	}
+	if n := len(lab.openings()); n != 0 {
+		t.Errorf("opened %d", n)
+	}
+}
+
 func TestManifestsWaitTheirTurn(t *testing.T) {
 	w := newWorld()
 	layer := piece.Sum([]byte("layer"))

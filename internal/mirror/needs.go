@@ -23,13 +23,15 @@ type Blobs interface {
 type Content interface {
 	// Size is the length of the whole blob, known from the start.
 	Size() int64
-	// Await returns once the byte at off can be read, or says why it never
+	// Await returns once the byte at off can be read, and with it the rest
+	// of its piece, for pieces are verified whole; or it says why it never
 	// will be. It is asked for bytes inside the blob only.
 	Await(ctx context.Context, off int64) error
 	// WriteRange writes the bytes [off, off+n) to w in order and waits for
 	// those that are still arriving. It returns how many it wrote; fewer
 	// than n come with an error. If w is an io.ReaderFrom it is given the
-	// file, so that bytes go to a TCP connection by sendfile.
+	// file, so that bytes go to a TCP connection by sendfile. The mirror
+	// asks for the rest of one piece at a time, after Await.
 	WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error)
 	// Close gives the hold up.
 	Close() error

@@ -5,12 +5,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -161,18 +168,25 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 	data := pattern(2 * piece.MinSize)
 	d, b := w.add(data)
 	waiting := make(chan struct{})
+	var ended atomic.Bool
 	b.await = func(ctx context.Context, off int64) error {
 		if off == 0 {
 			return nil
 		}
 		close(waiting)
-		return never(ctx, off)
+		err := never(ctx, off)
+		time.Sleep(20 * time.Millisecond) // a handler that takes its time to end
+		ended.Store(true)
+		return err
 	}
 	lab := newLab(t, w, Config{Drain: time.Millisecond, StallTimeout: time.Hour})
 	got := make(chan answer, 1)
 	go func() { got <- lab.do("GET", blobPath(d)) }()
 	<-waiting
 	lab.end()
+	if !ended.Load() {
+		t.Error("Serve returned before its handlers")
+	}
 	if a := <-got; a.status != 200 || !errors.Is(a.err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %d, %d bytes, %v", a.status, len(a.body), a.err)
 	}
@@ -207,3 +221,85 @@ func TestServeTellsWhyItsListenerFailed(t *testing.T) {
 	}
 }
 
+func TestLog(t *testing.T) {
+	w := newWorld()
+	d, b := w.add(pattern(10))
+	var out bytes.Buffer
+	lab := newLab(t, w, Config{Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	lab.do("GET", blobPath(d), "Range", "bytes=4-")
+	w.change(func() { b.err = errors.New("no route") })
+	lab.do("GET", blobPath(d))
+	lab.end()
+	for _, line := range []string{
+		`level=DEBUG msg="mirror answered" method=GET path=/v2/team/app/blobs/` + d.String() +
+			` registry=registry.lab.test:5000 range="bytes=4-" status=206 outcome=served bytes=6 `,
+		`level=INFO msg="mirror answered" method=GET path=/v2/team/app/blobs/` + d.String() +
+			` registry=registry.lab.test:5000 range="" status=503 outcome=failed bytes=0 `,
+		`no route"`,
+	} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("not logged: %s\n%s", line, &out)
+		}
+	}
+}
+
+// fileWorld serves one file, as the disk store does.
+type fileWorld struct {
+	*world
+	path string
+	size int64
+}
+
+func (f fileWorld) Open(context.Context, piece.Digest, int64, peer.Source) (Content, error) {
+	file, err := os.Open(f.path)
+	return fileContent{file, f.size}, err
+}
+
+type fileContent struct {
+	*os.File
+	size int64
+}
+
+func (c fileContent) Size() int64                        { return c.size }
+func (c fileContent) Await(context.Context, int64) error { return nil }
+func (c fileContent) WriteRange(_ context.Context, w io.Writer, off, n int64) (int64, error) {
+	if _, err := c.Seek(off, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.CopyN(w, c.File, n)
+}
+
+// BenchmarkFile compares a blob from a file with what net/http does for it.
+func BenchmarkFile(b *testing.B) {
+	const size = 256 << 20
+	path := filepath.Join(b.TempDir(), "blob")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	w := fileWorld{newWorld(), path, size}
+	m, err := New(Config{Blobs: w, Registries: w})
+	if err != nil {
+		b.Fatal(err)
+	}
+	handlers := map[string]http.Handler{
+		"mirror":   m,
+		"net-http": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) }),
+	}
+	for name, h := range handlers {
+		b.Run(name, func(b *testing.B) {
+			srv := httptest.NewServer(h)
+			defer srv.Close()
+			b.SetBytes(size)
+			for b.Loop() {
+				resp, err := srv.Client().Get(srv.URL + blobPath(piece.Sum(nil)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
+					b.Fatalf("%d bytes, %v", n, err)
+				}
+				resp.Body.Close()
+			}
+		})
+	}
+}
