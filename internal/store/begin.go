@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -51,8 +52,10 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 		return in, nil
 	}
 	_ = in.Close() // always nil
-	if fresh {
-		_ = s.Evict(d) // there is nothing in it
+	if fresh || in.whole {
+		// There is nothing in it, or it has no table; the next ingest
+		// begins anew. One that has begun already keeps what it has.
+		_ = s.Evict(d)
 	}
 	return nil, noSpace(err)
 }
@@ -77,7 +80,7 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 		e = nil
 	}
 	if e == nil {
-		victims, ok := s.index.victims(l.Size())
+		victims, ok := s.index.victims(l.Size(), s.shortage(l.Size()))
 		if !ok {
 			s.counts.noSpace.Add(1)
 			return nil, false, trash, peer.ErrNoSpace
@@ -89,10 +92,24 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 	}
 	s.index.touch(e)
 	in = newIngest(s, e, l)
-	in.life.Lock()
+	in.life.Lock() // nobody else knows it yet, so this does not wait
 	e.ingest = in
 	e.pins++
 	return in, fresh, trash, nil
+}
+
+// shortage is how many bytes must be evicted so that size more leave others
+// on the file system what is kept for them.
+func (s *Store) shortage(size int64) int64 {
+	if s.keepFree == 0 {
+		return 0
+	}
+	free, err := freeBytes(s.lock)
+	if err != nil {
+		s.log.Warn("ask the file system for free space", "err", err)
+		return 0
+	}
+	return max(0, size+s.keepFree-free)
 }
 
 // adopt makes the ingest of a blob that is here whole: it has everything.
@@ -174,31 +191,23 @@ func (in *ingest) openJournal() error {
 // A journal that cannot be read costs the pieces, not the ingest.
 func (in *ingest) resume(ctx context.Context) error {
 	claims, err := in.s.readJournal(in.digest, in.layout)
-	if err != nil {
-		in.s.log.Warn("begin anew: no journal of the ingest", "blob", in.digest.Short(), "err", err)
+	if err == nil {
+		err = in.openPart(0)
+	}
+	if errors.Is(err, errJournal) || errors.Is(err, fs.ErrNotExist) {
+		in.s.log.Warn("nothing to resume, beginning anew", "blob", in.digest.Short(), "err", err)
 		return in.create()
 	}
-	if err := in.openPart(0); err != nil {
+	if err != nil {
 		return err
 	}
 	for i, claim := range claims {
 		if claim.IsZero() {
 			continue
 		}
-		got, err := in.sumPiece(ctx, i)
-		if err != nil {
+		if err := in.regain(ctx, i, claim); err != nil {
 			return fmt.Errorf("verify piece %d again: %w", i, err)
 		}
-		if got != claim {
-			in.s.log.Debug("a piece on disk is not what it was", "blob", in.digest.Short(), "piece", i)
-			continue
-		}
-		_, n := in.layout.Bounds(i)
-		in.s.counts.resumed.Add(n)
-		in.mu.Lock()
-		in.claims[i] = claim
-		in.have.Set(i)
-		in.mu.Unlock()
 	}
 	if err := in.openJournal(); err != nil {
 		return err
@@ -206,6 +215,27 @@ func (in *ingest) resume(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.advance()
+	return nil
+}
+
+// regain marks piece i if its bytes on disk have the digest claim. It fails
+// only if it is told to stop; a piece that cannot be read is not here.
+func (in *ingest) regain(ctx context.Context, i int, claim piece.Digest) error {
+	h := sha256.New()
+	err := in.hashPiece(ctx, h, i)
+	if errors.Is(err, ErrClosed) || ctx.Err() != nil {
+		return err
+	}
+	if err != nil || piece.Digest(h.Sum(nil)) != claim {
+		in.s.log.Warn("a piece on disk is not what it was", "blob", in.digest.Short(), "piece", i, "err", err)
+		return nil
+	}
+	_, n := in.layout.Bounds(i)
+	in.s.counts.resumed.Add(n)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.claims[i] = claim
+	in.have.Set(i)
 	return nil
 }
 
@@ -224,13 +254,4 @@ func (s *Store) readJournal(d piece.Digest, l piece.Layout) ([]piece.Digest, err
 		err = fmt.Errorf("%w: it is of %d bytes", errJournal, layout.Size())
 	}
 	return claims, err
-}
-
-// sumPiece hashes piece i as it is on disk.
-func (in *ingest) sumPiece(ctx context.Context, i int) (piece.Digest, error) {
-	h := sha256.New()
-	if err := in.hashPiece(ctx, h, i); err != nil {
-		return piece.Digest{}, err
-	}
-	return piece.Digest(h.Sum(nil)), nil
 }

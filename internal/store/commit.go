@@ -109,6 +109,7 @@ func (in *ingest) publish() error {
 		return err
 	}
 	if err := in.rename(); err != nil {
+		in.s.remove(tablePath(in.digest))
 		return err
 	}
 	// The blob is here; what fails from now on does not take it back. Without

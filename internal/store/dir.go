@@ -51,43 +51,44 @@ func parseName(name string) (d piece.Digest, ext string, ok bool) {
 	return d, ext, err == nil
 }
 
-// openDir makes the directory if need be and takes it for this process. It
-// refuses one that belongs to somebody else, who could change blobs that are
-// trusted, and closes one that others may look into.
-func openDir(dir string) (root *os.Root, lock *os.File, err error) {
+// openDir makes the directory if need be and takes it for this process.
+func openDir(dir string) (*os.Root, *os.File, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, nil, err
 	}
-	if root, err = os.OpenRoot(dir); err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = root.Close()
-		}
-	}()
-	info, err := root.Stat(".")
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, nil, err
 	}
+	lock, err := prepare(root)
+	if err != nil {
+		_ = root.Close()
+		return nil, nil, err
+	}
+	return root, lock, nil
+}
+
+// prepare refuses a directory that belongs to somebody else, who could change
+// blobs that are trusted, closes one that others may look into, and locks it.
+func prepare(root *os.Root) (lock *os.File, err error) {
+	info, err := root.Stat(".")
+	if err != nil {
+		return nil, err
+	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return nil, nil, fmt.Errorf("%s belongs to user %d: %w", dir, st.Uid, fs.ErrPermission)
+		return nil, fmt.Errorf("%s belongs to user %d: %w", root.Name(), st.Uid, fs.ErrPermission)
 	}
 	if info.Mode().Perm() != dirMode {
 		if err := root.Chmod(".", dirMode); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	for _, sub := range []string{blobsDir, ingestDir, trashDir} {
 		if err := root.MkdirAll(sub, dirMode); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	lock, err = takeLock(root)
-	if err != nil {
-		return nil, nil, err
-	}
-	return root, lock, nil
+	return takeLock(root)
 }
 
 // takeLock keeps a second process out, which would evict what this one

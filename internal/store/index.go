@@ -101,12 +101,14 @@ func (x *index) loose() []*entry {
 	return out
 }
 
-// victims is what has to go so that one more blob of size bytes fits. It is
-// false, and nothing has to go, if it does not fit whatever goes.
-func (x *index) victims(size int64) ([]*entry, bool) {
+// victims is what has to go so that one more blob of size bytes fits and
+// shortage bytes come free. It is false, and nothing has to go, if that
+// cannot be reached whatever goes.
+func (x *index) victims(size, shortage int64) ([]*entry, bool) {
 	used := x.whole.bytes + x.partial.bytes
 	count := len(x.entries)
-	fits := func() bool { return used <= x.capacity-size && count < maxEntries }
+	enough := min(x.capacity-size, used-shortage)
+	fits := func() bool { return used <= enough && count < maxEntries }
 	if fits() {
 		return nil, true // the usual case, without a sort
 	}

@@ -37,6 +37,10 @@ type Config struct {
 	// Capacity is how many bytes of blobs to keep, whole ones and those
 	// still arriving; 0 means DefaultCapacity.
 	Capacity int64
+	// KeepFree is how many bytes of the file system are left to others,
+	// even if that means less than Capacity: a kubelet evicts pods from a
+	// node whose disk fills up. 0 means none.
+	KeepFree int64
 	Logger   *slog.Logger
 }
 
@@ -50,6 +54,8 @@ type Store struct {
 	buffers sync.Pool     // of *[]byte, bufferSize each
 	hashers chan struct{} // holds one for each whole-blob hash that runs
 	counts  counters
+
+	keepFree int64
 
 	mu     sync.Mutex // guards what follows
 	index  index
@@ -73,8 +79,9 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		root: root, lock: lock, log: log,
 		// Hashing whole blobs must leave cores to those who move bytes.
-		hashers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		index:   newIndex(cmp.Or(cfg.Capacity, DefaultCapacity)),
+		hashers:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		keepFree: cfg.KeepFree,
+		index:    newIndex(cmp.Or(cfg.Capacity, DefaultCapacity)),
 	}
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if err := s.scan(); err != nil {

@@ -28,6 +28,14 @@ func startWriteback(f *os.File, off, n int64) {
 	})
 }
 
+// freeBytes is how much an ordinary user may still write to the file system
+// that f is on.
+func freeBytes(f *os.File) (int64, error) {
+	var st unix.Statfs_t
+	err := control(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return int64(st.Bavail) * st.Bsize, err
+}
+
 // control runs call on the descriptor of f, again if a signal interrupts it.
 func control(f *os.File, call func(fd int) error) error {
 	conn, err := f.SyscallConn()

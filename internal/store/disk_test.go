@@ -1,0 +1,425 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/p2pd/p2pd/internal/store"
+	"github.com/p2pd/p2pd/internal/store/storetest"
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+const mib = 1 << 20
+
+// sample is a blob to test with.
+type sample struct {
+	bytes  []byte
+	digest piece.Digest
+	layout piece.Layout
+}
+
+func newSample(t testing.TB, seed uint64, size int) sample {
+	t.Helper()
+	b, d := storetest.Random(seed, size)
+	l, err := piece.NewLayout(int64(size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sample{b, d, l}
+}
+
+func (s sample) piece(i int) []byte {
+	off, n := s.layout.Bounds(i)
+	return s.bytes[off : off+n]
+}
+
+func begin(t testing.TB, st *store.Store, s sample) peer.Ingest {
+	t.Helper()
+	in, err := st.Ingest(t.Context(), s.digest, s.layout)
+	if err != nil {
+		t.Fatalf("ingest: %v", err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	return in
+}
+
+func receive(t testing.TB, in peer.Ingest, s sample, pieces ...int) {
+	t.Helper()
+	for _, i := range pieces {
+		if _, err := in.Receive(t.Context(), i, bytes.NewReader(s.piece(i)), piece.Sum(s.piece(i))); err != nil {
+			t.Fatalf("receive piece %d: %v", i, err)
+		}
+	}
+}
+
+func put(t testing.TB, st *store.Store, s sample) {
+	t.Helper()
+	in := begin(t, st, s)
+	for i := range s.layout.Count() {
+		receive(t, in, s, i)
+	}
+	if err := in.Commit(t.Context()); err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+}
+
+func expectHave(t *testing.T, in peer.Ingest, want ...int) {
+	t.Helper()
+	have := in.Have()
+	if got := slices.Collect(have.All()); !slices.Equal(got, want) {
+		t.Fatalf("the ingest has pieces %v, want %v", got, want)
+	}
+}
+
+func expectWhole(t *testing.T, st *store.Store, s sample) {
+	t.Helper()
+	b, err := st.Open(s.digest)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	defer b.Close()
+	r, err := b.NewReader()
+	if err != nil {
+		t.Fatalf("new reader: %v", err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if err != nil || !bytes.Equal(got, s.bytes) {
+		t.Fatalf("read %d bytes, %v; want %d bytes", len(got), err, len(s.bytes))
+	}
+}
+
+func expectNotHeld(t *testing.T, st *store.Store, s sample) {
+	t.Helper()
+	if _, err := st.Open(s.digest); !errors.Is(err, peer.ErrNotHeld) {
+		t.Fatalf("open gave %v", err)
+	}
+}
+
+// files lists what is in a store's directory, directories with a slash.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if path == dir || err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if d.IsDir() {
+			rel += "/"
+		}
+		out = append(out, rel)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// empty is the files of a store without blobs.
+var empty = []string{"blobs/", "blobs/sha256/", "ingest/", "lock", "trash/"}
+
+func expectFiles(t *testing.T, dir string, more ...string) {
+	t.Helper()
+	want := slices.Concat(empty, more)
+	slices.Sort(want)
+	got := files(t, dir)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("files (-want +got):\n%s", diff)
+	}
+}
+
+// crash is a copy of a store's directory as a power cut would leave it.
+func crash(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "crashed")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func blobFile(dir string, s sample) string {
+	return filepath.Join(dir, "blobs", "sha256", s.digest.Hex())
+}
+func partFile(dir string, s sample) string {
+	return filepath.Join(dir, "ingest", s.digest.Hex()+".part")
+}
+func stateFile(dir string, s sample) string {
+	return filepath.Join(dir, "ingest", s.digest.Hex()+".state")
+}
+
+// edit changes a file in place.
+func edit(t *testing.T, name string, change func(b []byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, change(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(off int) func(b []byte) []byte {
+	return func(b []byte) []byte { b[off] ^= 1; return b }
+}
+
+func cut(n int) func(b []byte) []byte {
+	return func(b []byte) []byte { return b[:len(b)-n] }
+}
+
+func TestReadersAreFiles(t *testing.T) {
+	st := open(t, store.Config{Dir: t.TempDir()})
+	s := newSample(t, 1, 2*mib)
+	in := begin(t, st, s)
+	receive(t, in, s, 0, 1)
+	check := func(r io.ReadSeekCloser, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, ok := r.(*os.File); !ok {
+			t.Fatalf("the reader is a %T, which hides sendfile", r)
+		}
+	}
+	check(in.NewReader())
+	if err := in.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(in.NewReader())
+	b, err := st.Open(s.digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	check(b.NewReader())
+}
+
+func TestNobodyElseMayRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, store.Config{Dir: dir})
+	whole, part := newSample(t, 1, mib), newSample(t, 2, mib)
+	put(t, st, whole)
+	receive(t, begin(t, st, part), part, 0)
+	for _, name := range append(files(t, dir), ".") {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fs.FileMode(0o600)
+		if info.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", name, info.Mode().Perm(), want)
+		}
+	}
+}
+
+func TestOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	st, err := store.Open(store.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := store.Open(store.Config{Dir: dir}); err == nil {
+		_ = second.Close()
+		t.Fatal("a directory was opened twice")
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatalf("close again: %v", err)
+	}
+	open(t, store.Config{Dir: dir})
+}
+
+func TestCloseEndsIngests(t *testing.T) {
+	dir := t.TempDir()
+	st := open(t, store.Config{Dir: dir})
+	s := newSample(t, 1, 3*mib)
+	in := begin(t, st, s)
+	receive(t, in, s, 0, 2)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Receive(t.Context(), 1, bytes.NewReader(s.piece(1)), piece.Digest{}); !errors.Is(err, store.ErrClosed) {
+		t.Fatalf("receive gave %v", err)
+	}
+	if _, err := st.Open(s.digest); !errors.Is(err, store.ErrClosed) {
+		t.Fatalf("open gave %v", err)
+	}
+	if _, err := st.Ingest(t.Context(), s.digest, s.layout); !errors.Is(err, store.ErrClosed) {
+		t.Fatalf("ingest gave %v", err)
+	}
+	expectHave(t, begin(t, open(t, store.Config{Dir: dir}), s), 0, 2)
+}
+
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	st := open(t, store.Config{Dir: dir})
+	a, b, c, none := newSample(t, 1, 2*mib), newSample(t, 2, mib), newSample(t, 3, mib), newSample(t, 4, 0)
+	for _, s := range []sample{a, b, c, none} {
+		put(t, st, s)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, s := range []sample{c, a, none, b} { // oldest use first
+		at := now.Add(time.Duration(i-10) * time.Hour)
+		if err := os.Chtimes(blobFile(dir, s), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st = open(t, store.Config{Dir: dir})
+	for _, s := range []sample{a, c, none} {
+		expectWhole(t, st, s)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = open(t, store.Config{Dir: dir})
+	var got []piece.Digest
+	for _, h := range st.Held() {
+		got = append(got, h.Digest)
+	}
+	if diff := cmp.Diff([]piece.Digest{none.digest, c.digest, a.digest, b.digest}, got); diff != "" {
+		t.Fatalf("held after reopening (-want +got):\n%s", diff)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// With less capacity, what was used longest ago goes.
+	st = open(t, store.Config{Dir: dir, Capacity: 3 * mib})
+	expectNotHeld(t, st, b)
+	expectWhole(t, st, a)
+	expectWhole(t, st, c)
+	want := store.Stats{Capacity: 3 * mib, WholeBytes: 3 * mib, Blobs: 3, Evictions: 1}
+	if diff := cmp.Diff(want, st.Stats()); diff != "" {
+		t.Fatalf("stats (-want +got):\n%s", diff)
+	}
+}
+
+func TestEvict(t *testing.T) {
+	dir := t.TempDir()
+	st := open(t, store.Config{Dir: dir})
+	s, part := newSample(t, 1, mib), newSample(t, 2, mib)
+	put(t, st, s)
+	in := begin(t, st, part)
+	if err := st.Evict(part.digest); !errors.Is(err, store.ErrInUse) {
+		t.Fatalf("evict of an open ingest gave %v", err)
+	}
+	_ = in.Close()
+	b, err := st.Open(s.digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Evict(s.digest); !errors.Is(err, store.ErrInUse) {
+		t.Fatalf("evict of a pinned blob gave %v", err)
+	}
+	_ = b.Close()
+	for range 2 {
+		for _, d := range []piece.Digest{s.digest, part.digest} {
+			if err := st.Evict(d); err != nil {
+				t.Fatalf("evict: %v", err)
+			}
+		}
+	}
+	expectFiles(t, dir)
+	if diff := cmp.Diff(store.Stats{Capacity: store.DefaultCapacity, Evictions: 2}, st.Stats()); diff != "" {
+		t.Fatalf("stats (-want +got):\n%s", diff)
+	}
+}
+
+func TestStats(t *testing.T) {
+	st := open(t, store.Config{Dir: t.TempDir(), Capacity: 8 * mib})
+	whole, part := newSample(t, 1, 2*mib), newSample(t, 2, 3*mib)
+	put(t, st, whole)
+	in := begin(t, st, part)
+	receive(t, in, part, 0, 1)
+	_, err := in.Receive(t.Context(), 2, bytes.NewReader(part.piece(1)), piece.Sum(part.piece(2)))
+	if err == nil {
+		t.Fatal("wrong bytes were received")
+	}
+	_ = in.Close()
+	begin(t, st, part)
+	big := newSample(t, 3, 6*mib)
+	if _, err := st.Ingest(t.Context(), big.digest, big.layout); !errors.Is(err, peer.ErrNoSpace) {
+		t.Fatalf("ingest gave %v", err)
+	}
+	want := store.Stats{
+		Capacity: 8 * mib, WholeBytes: 2 * mib, PartialBytes: 3 * mib, Blobs: 1, Partials: 1, OpenIngests: 1,
+		Mismatches: 1, ResumedBytes: 2 * mib, NoSpace: 1,
+	}
+	if diff := cmp.Diff(want, st.Stats()); diff != "" {
+		t.Fatalf("stats (-want +got):\n%s", diff)
+	}
+}
+
+func TestKeepFree(t *testing.T) {
+	dir := t.TempDir()
+	st := open(t, store.Config{Dir: dir})
+	s := newSample(t, 1, mib)
+	put(t, st, s)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = open(t, store.Config{Dir: dir, KeepFree: 1 << 60})
+	other := newSample(t, 2, mib)
+	if _, err := st.Ingest(t.Context(), other.digest, other.layout); !errors.Is(err, peer.ErrNoSpace) {
+		t.Fatalf("ingest gave %v", err)
+	}
+	expectWhole(t, st, s)
+}
+
+// stopAfter is a context that ends after some looks at it.
+type stopAfter struct {
+	context.Context
+	looks int
+}
+
+func (c *stopAfter) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestResumeCanBeStopped(t *testing.T) {
+	dir := t.TempDir()
+	st := open(t, store.Config{Dir: dir})
+	s := newSample(t, 1, 3*mib)
+	in := begin(t, st, s)
+	receive(t, in, s, 0, 1, 2)
+	_ = in.Close()
+	for looks := range 8 {
+		ctx := &stopAfter{t.Context(), looks}
+		if _, err := st.Ingest(ctx, s.digest, s.layout); !errors.Is(err, context.Canceled) {
+			t.Fatalf("ingest gave %v", err)
+		}
+	}
+	expectHave(t, begin(t, st, s), 0, 1, 2)
+}
