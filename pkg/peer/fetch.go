@@ -15,7 +15,7 @@ const (
 	// maxFetches bounds the pieces under way to one download from all
 	// neighbours together. Fewer at a time finish sooner each and can be
 	// passed on sooner.
-	maxFetches = 10
+	maxFetches = 6
 	// perNeighbour is how many requests one neighbour has outstanding:
 	// one in transfer, one behind it, so that the line never waits for us.
 	perNeighbour = 2

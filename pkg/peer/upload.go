@@ -13,7 +13,7 @@ const (
 	// DefaultUploadSlots is how many pieces a peer serves at once. Few
 	// transfers at a time finish sooner each, and a piece helps the swarm
 	// only once it is whole somewhere else.
-	DefaultUploadSlots = 6
+	DefaultUploadSlots = 4
 	// slotWait is how long a child may wait for a slot before it is told
 	// to ask somebody else.
 	slotWait = 500 * time.Millisecond

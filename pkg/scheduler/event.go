@@ -141,7 +141,7 @@ const (
 type Tick struct{}
 
 // TickEvery is how often the shell must send Tick.
-const TickEvery = 100 * time.Millisecond
+const TickEvery = 25 * time.Millisecond
 
 func (PeerUp) event()   {}
 func (PeerDown) event() {}

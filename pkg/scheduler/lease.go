@@ -1,0 +1,263 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// lease is the right of one member to read some pieces from the origin.
+type lease struct {
+	id     LeaseID
+	swarm  *swarm
+	holder *member
+	host   *host
+	pieces piece.Range
+	whole  bool
+	bytes  int64
+	moved  time.Time // when bytes last grew
+}
+
+// grant leases what nobody has, as far as blob and host budgets allow.
+func (s *Scheduler) grant(sw *swarm) {
+	for s.grantOne(sw) {
+		continue
+	}
+	if len(sw.leases) > 0 || sw.wanting() {
+		s.work(sw)
+	} else {
+		s.rest(sw)
+	}
+}
+
+// wanting reports whether there is anything to read from the origin.
+func (sw *swarm) wanting() bool { return sw.size == SizeUnknown || sw.free > 0 }
+
+func (s *Scheduler) grantOne(sw *swarm) bool {
+	if !sw.wanting() || len(sw.leases) >= s.cfg.LeasesPerBlob {
+		return false
+	}
+	whole := sw.size == SizeUnknown || sw.rangeless
+	if whole && len(sw.leases) > 0 {
+		return false
+	}
+	m := s.holder(sw)
+	if m == nil {
+		return false
+	}
+	s.give(m, whole, s.cfg.LeaseBytes)
+	return true
+}
+
+// grantExtra leases one piece beyond the blob's budget to a stalled member.
+func (s *Scheduler) grantExtra(m *member) bool {
+	sw := m.swarm
+	if sw.free == 0 || sw.rangeless || !s.mayHold(m) {
+		return false
+	}
+	s.give(m, false, sw.layout.PieceSize())
+	return true
+}
+
+// holder chooses who gets the next lease of a swarm: who has the fewest here,
+// then who has the fewest over all; nil if nobody may.
+func (s *Scheduler) holder(sw *swarm) *member {
+	const look = 64 // bounds the search in a large swarm; one of 64 will do
+	var best *member
+	n := len(sw.order)
+	settled := s.now.Sub(sw.born) >= settleTime
+	for k := range min(n, look) {
+		m := sw.order[(sw.cursor+k)%n]
+		if !s.mayHold(m) || m.leases > 0 && !settled {
+			continue
+		}
+		if best == nil || m.leases < best.leases || m.leases == best.leases && m.node.leases < best.node.leases {
+			best = m
+		}
+	}
+	if best != nil {
+		sw.cursor = (best.at + 1) % n
+	}
+	return best
+}
+
+func (s *Scheduler) mayHold(m *member) bool {
+	if m.origin == "" || m.complete {
+		return false
+	}
+	if s.now.Before(m.skip) {
+		return false
+	}
+	h := s.hosts[m.origin]
+	return h == nil || h.leases < s.cfg.LeasesPerHost && !s.now.Before(h.until)
+}
+
+// give makes the lease: the first pieces that nobody has, up to most bytes.
+// Towards the end leases become smaller, so that no holder is left with a
+// long run while the others wait.
+func (s *Scheduler) give(m *member, whole bool, most int64) {
+	sw := m.swarm
+	s.next++
+	l := &lease{id: s.next, swarm: sw, holder: m, whole: whole, moved: s.now, host: s.hosts[m.origin]}
+	if l.host == nil {
+		l.host = &host{}
+		s.hosts[m.origin] = l.host
+	}
+	why := "the size of the blob is not known"
+	switch {
+	case whole && sw.size != SizeUnknown:
+		l.pieces = piece.Range{First: 0, End: sw.layout.Count()}
+		why = "the origin serves no ranges"
+	case !whole:
+		l.pieces = sw.nextRun(s.leasePieces(sw, most))
+		why = fmt.Sprintf("nobody has pieces %v", l.pieces)
+	}
+	sw.cover(l.pieces)
+	sw.leases = append(sw.leases, l)
+	m.leases++
+	m.node.leases++
+	l.host.leases++
+	s.stats.LeasesGranted++
+	s.decide(Grant{
+		To: m.node.peer.ID, Digest: sw.digest,
+		Lease: Lease{ID: l.id, Pieces: l.pieces, Whole: whole}, Reason: why,
+	})
+}
+
+func (s *Scheduler) leasePieces(sw *swarm, most int64) int {
+	share := sw.free / (4 * s.cfg.LeasesPerBlob)
+	return max(1, min(share, int(most/sw.layout.PieceSize())))
+}
+
+// nextRun is the first run of at most n free pieces.
+func (sw *swarm) nextRun(n int) piece.Range {
+	r := piece.Range{}
+	for i := range sw.holders {
+		free := sw.holders[i] == 0 && !sw.leased.Has(i)
+		switch {
+		case free && r.Len() == 0:
+			r = piece.Range{First: i, End: i + 1}
+		case free:
+			r.End++
+		case r.Len() > 0:
+			return r
+		}
+		if r.Len() == n {
+			return r
+		}
+	}
+	return r
+}
+
+// release ends a lease; what was not read is free again.
+func (s *Scheduler) release(l *lease) {
+	sw := l.swarm
+	if i := slices.Index(sw.leases, l); i >= 0 {
+		sw.leases = slices.Delete(sw.leases, i, i+1)
+	}
+	sw.uncover(l.pieces)
+	l.holder.leases--
+	l.holder.node.leases--
+	l.host.leases--
+}
+
+func (sw *swarm) lease(id LeaseID, m *member) *lease {
+	for _, l := range sw.leases {
+		if l.id == id && l.holder == m {
+			return l
+		}
+	}
+	return nil
+}
+
+// renew moves a lease's deadline when its bytes have grown.
+func (sw *swarm) renew(m *member, b LeaseBytes, now time.Time) {
+	if l := sw.lease(b.ID, m); l != nil && b.Bytes > l.bytes {
+		l.bytes, l.moved = b.Bytes, now
+	}
+}
+
+// leaseEnd takes a holder's word that it is through with a lease.
+func (s *Scheduler) leaseEnd(e LeaseEnd) {
+	m := s.member(e.Peer, e.Digest)
+	if m == nil {
+		return
+	}
+	sw := m.swarm
+	l := sw.lease(e.Lease, m)
+	if l == nil {
+		return
+	}
+	switch e.Outcome {
+	case Done:
+		s.stats.LeasesDone++
+		s.credit(m, l.pieces)
+	case NoRange:
+		s.stats.LeasesFailed++
+		s.turnRangeless(sw, l)
+	case OriginBusy:
+		s.stats.LeasesFailed++
+		wait := e.RetryAfter
+		if wait <= 0 {
+			wait = defaultBackoff
+		}
+		l.host.until = s.now.Add(min(wait, maxBackoff))
+	default:
+		s.stats.LeasesFailed++
+		s.skip(m)
+	}
+	s.release(l)
+	s.grant(sw)
+}
+
+// credit counts pieces as held by a member that says it has read them; its
+// next summary shows the same.
+func (s *Scheduler) credit(m *member, r piece.Range) {
+	if m.have.Len() != len(m.swarm.holders) {
+		m.have = piece.NewBitfield(len(m.swarm.holders))
+	}
+	for i := r.First; i < r.End; i++ {
+		if m.have.Set(i) {
+			m.swarm.hold(i)
+		}
+	}
+	s.complete(m, m.have.Full())
+}
+
+// skip passes a member over for a while.
+func (s *Scheduler) skip(m *member) {
+	m.skip = s.now.Add(passOver)
+	if len(m.swarm.order) == 1 {
+		m.skip = s.now.Add(retryAlone)
+	}
+}
+
+// turnRangeless takes all leases of a blob back: it can only be read whole.
+func (s *Scheduler) turnRangeless(sw *swarm, by *lease) {
+	sw.rangeless = true
+	for _, l := range slices.Clone(sw.leases) {
+		if l == by || l.whole {
+			continue
+		}
+		s.release(l)
+		s.decide(Revoke{To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id, Reason: "the origin serves no ranges of this blob"})
+	}
+}
+
+// expire takes back leases that show no progress.
+func (s *Scheduler) expire(sw *swarm) {
+	for _, l := range slices.Clone(sw.leases) {
+		if s.now.Sub(l.moved) <= s.cfg.LeaseTimeout {
+			continue
+		}
+		s.stats.LeasesExpired++
+		s.release(l)
+		s.skip(l.holder)
+		s.decide(Revoke{
+			To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id,
+			Reason: fmt.Sprintf("lease %d showed no byte for %v", l.id, s.cfg.LeaseTimeout),
+		})
+	}
+}

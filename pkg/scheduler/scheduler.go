@@ -1,0 +1,250 @@
+package scheduler
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// Defaults of Config.
+const (
+	// DefaultNeighbours: a mesh of degree 16 to 20 comes within a tenth of
+	// the bound at a thousand peers; more costs messages and gains nothing.
+	DefaultNeighbours = 16
+	// DefaultMaxNeighbours leaves room for those who come later and find
+	// everybody at DefaultNeighbours.
+	DefaultMaxNeighbours = 24
+	// DefaultTopologyShare is how many of the neighbours are near ones, so
+	// that bytes cross a zone once and then spread inside. More would cut
+	// the mesh into islands.
+	DefaultTopologyShare = 3
+	// DefaultLeaseBytes is the most that one lease covers: one request of
+	// the origin that lasts a second or so at 100 to 200 Mbit/s.
+	DefaultLeaseBytes = 16 << 20
+	// DefaultLeasesPerBlob: several connections at once, as many
+	// registries cap each one far below the line.
+	DefaultLeasesPerBlob = 4
+	// DefaultLeasesPerHost is what a registry host bears from one cluster.
+	DefaultLeasesPerHost = 16
+	// DefaultLeaseTimeout is how long a lease may show no byte. The holder
+	// itself gives up after 2 s; this is for holders that are gone.
+	DefaultLeaseTimeout = 3 * time.Second
+)
+
+const (
+	// settleTime is how long after its first member a swarm gives no member
+	// a second lease: in a flash crowd others come within milliseconds and
+	// can read beside it. A node alone loses little by it.
+	settleTime = 30 * time.Millisecond
+	// passOver is how long a member whose lease failed gets no other one
+	// for that blob, while there are others.
+	passOver = 3 * time.Second
+	// retryAlone replaces it when there is nobody else.
+	retryAlone = time.Second
+	// shunPair is how long two peers of which one blamed the other are not
+	// introduced again.
+	shunPair = 30 * time.Second
+	// defaultBackoff is how long an origin that said 429 or 503 without a
+	// time is left alone; maxBackoff bounds what it may ask for.
+	defaultBackoff = time.Second
+	maxBackoff     = time.Minute
+)
+
+// Config tunes a Scheduler. The zero value of each field means its default.
+type Config struct {
+	Seed          uint64
+	Neighbours    int
+	MaxNeighbours int
+	TopologyShare int
+	LeaseBytes    int64
+	LeasesPerBlob int
+	LeasesPerHost int
+	LeaseTimeout  time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&c.Neighbours, DefaultNeighbours)
+	def(&c.MaxNeighbours, max(DefaultMaxNeighbours, c.Neighbours))
+	def(&c.TopologyShare, DefaultTopologyShare)
+	def(&c.LeasesPerBlob, DefaultLeasesPerBlob)
+	def(&c.LeasesPerHost, DefaultLeasesPerHost)
+	if c.LeaseBytes <= 0 {
+		c.LeaseBytes = DefaultLeaseBytes
+	}
+	if c.LeaseTimeout <= 0 {
+		c.LeaseTimeout = DefaultLeaseTimeout
+	}
+	return c
+}
+
+// Scheduler is the state of all swarms. It is driven by Step alone and is not
+// safe for concurrent use. Equal configurations and events give equal
+// decisions.
+type Scheduler struct {
+	cfg    Config
+	rng    *rand.Rand
+	peers  map[PeerID]*node
+	swarms map[piece.Digest]*swarm
+	// working are the swarms that time can change: those with leases or
+	// with pieces that nobody has. A slice, so that its order is repeatable.
+	working []*swarm
+	hosts   map[string]*host
+	next    LeaseID
+	stats   Stats
+
+	// For the length of one Step:
+	now    time.Time
+	out    []Decision
+	intros []*pendingIntro
+}
+
+// node is one peer over all its swarms.
+type node struct {
+	peer    Peer
+	members []*member
+	leases  int
+	// accusers blame it for false bytes; banned until then.
+	accusers map[PeerID]bool
+	banned   time.Time
+}
+
+// host is one origin registry.
+type host struct {
+	leases int
+	until  time.Time // no grants before: it asked to be left alone
+}
+
+// New makes an empty scheduler.
+func New(cfg Config) *Scheduler {
+	cfg = cfg.withDefaults()
+	return &Scheduler{
+		cfg:    cfg,
+		rng:    rand.New(rand.NewPCG(cfg.Seed, 0xda3e39cb94b95bdb)),
+		peers:  make(map[PeerID]*node),
+		swarms: make(map[piece.Digest]*swarm),
+		hosts:  make(map[string]*host),
+	}
+}
+
+// Step takes one event at a time and returns what follows from it. Time must
+// not run backwards. The caller owns the result.
+func (s *Scheduler) Step(now time.Time, e Event) []Decision {
+	s.now, s.out, s.intros = now, nil, nil
+	switch e := e.(type) {
+	case PeerUp:
+		s.peerUp(e)
+	case PeerDown:
+		s.peerDown(e)
+	case Join:
+		s.join(e)
+	case Leave:
+		s.leave(e)
+	case Summary:
+		s.summary(e)
+	case Blame:
+		s.blame(e)
+	case LeaseEnd:
+		s.leaseEnd(e)
+	case Tick:
+		s.tick()
+	}
+	s.flushIntros()
+	s.count()
+	return s.out
+}
+
+func (s *Scheduler) decide(d Decision) { s.out = append(s.out, d) }
+
+func (s *Scheduler) peerUp(e PeerUp) {
+	if n := s.peers[e.Peer.ID]; n != nil {
+		n.peer = e.Peer
+		return
+	}
+	s.peers[e.Peer.ID] = &node{peer: e.Peer}
+}
+
+func (s *Scheduler) peerDown(e PeerDown) {
+	n := s.peers[e.Peer]
+	if n == nil {
+		return
+	}
+	for len(n.members) > 0 {
+		m := n.members[len(n.members)-1]
+		s.remove(m, "its connection to the scheduler ended")
+	}
+	delete(s.peers, e.Peer)
+}
+
+func (s *Scheduler) leave(e Leave) {
+	if m := s.member(e.Peer, e.Digest); m != nil {
+		s.remove(m, "it left the swarm")
+	}
+}
+
+func (s *Scheduler) join(e Join) {
+	n := s.peers[e.Peer]
+	if n == nil || s.now.Before(n.banned) {
+		return
+	}
+	for _, b := range e.Blobs {
+		sw := s.swarms[b.Digest]
+		if sw == nil {
+			sw = newSwarm(b.Digest, s.now)
+			s.swarms[b.Digest] = sw
+		}
+		m, fresh := sw.members[e.Peer], false
+		if m == nil {
+			m, fresh = s.enter(sw, n), true
+		}
+		m.origin = b.Origin
+		s.learn(sw, m, b.Size, &b.Have)
+		if fresh {
+			s.connect(m)
+		} else if b.Size == SizeUnknown && sw.size != SizeUnknown {
+			s.introduce(m, nil, "the swarm knows the size")
+		}
+		s.grant(sw)
+	}
+}
+
+func (s *Scheduler) summary(e Summary) {
+	for i := range e.Blobs {
+		b := &e.Blobs[i]
+		m := s.member(e.Peer, b.Digest)
+		if m == nil {
+			continue
+		}
+		sw := m.swarm
+		s.learn(sw, m, b.Size, &b.Have)
+		for _, l := range b.Leases {
+			sw.renew(m, l, s.now)
+		}
+		s.rewire(m, b.Rates)
+		s.grant(sw)
+		if b.Stalled && !m.complete {
+			s.rescue(m)
+		}
+	}
+}
+
+// tick lets time work on the swarms that it can change.
+func (s *Scheduler) tick() {
+	for i := len(s.working) - 1; i >= 0; i-- {
+		sw := s.working[i]
+		s.expire(sw)
+		s.grant(sw)
+	}
+}
+
+func (s *Scheduler) member(p PeerID, d piece.Digest) *member {
+	if sw := s.swarms[d]; sw != nil {
+		return sw.members[p]
+	}
+	return nil
+}

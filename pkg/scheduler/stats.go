@@ -1,0 +1,68 @@
+package scheduler
+
+import "github.com/p2pd/p2pd/pkg/piece"
+
+// Stats are totals since the start, but for the gauges.
+type Stats struct {
+	Peers, Swarms, Members int // gauges
+	LeasesActive           int // gauge
+
+	LeasesGranted, LeasesDone, LeasesFailed, LeasesExpired int64
+	Introductions, Parts, Grants, Revocations              int64
+	// Blames are counted by Fault.
+	Blames [False + 1]int64
+	// Stalls are calls for help.
+	Stalls int64
+	// Banned counts peers that several others blamed for false bytes.
+	Banned int64
+	// SizeConflicts are claims of a size that the swarm did not believe.
+	SizeConflicts int64
+}
+
+// Stats returns the counters.
+func (s *Scheduler) Stats() Stats {
+	st := s.stats
+	st.Peers, st.Swarms = len(s.peers), len(s.swarms)
+	for _, h := range s.hosts {
+		st.LeasesActive += h.leases
+	}
+	return st
+}
+
+// count adds the decisions of a Step.
+func (s *Scheduler) count() {
+	for _, d := range s.out {
+		switch d.(type) {
+		case Introduce:
+			s.stats.Introductions++
+		case Part:
+			s.stats.Parts++
+		case Grant:
+			s.stats.Grants++
+		case Revoke:
+			s.stats.Revocations++
+		}
+	}
+}
+
+// SwarmInfo is one swarm as Swarms shows it.
+type SwarmInfo struct {
+	Digest  piece.Digest
+	Size    int64
+	Members int
+	Seeds   int
+	Leases  int
+	Free    int // pieces that nobody has and nobody reads
+}
+
+// Swarms lists all swarms, in no order.
+func (s *Scheduler) Swarms() []SwarmInfo {
+	infos := make([]SwarmInfo, 0, len(s.swarms))
+	for _, sw := range s.swarms {
+		infos = append(infos, SwarmInfo{
+			Digest: sw.digest, Size: sw.size, Members: len(sw.order),
+			Seeds: len(sw.seeds), Leases: len(sw.leases), Free: sw.free,
+		})
+	}
+	return infos
+}

@@ -1,0 +1,258 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// swarm is the peers that hold or want one blob.
+type swarm struct {
+	digest piece.Digest
+	born   time.Time
+	size   int64 // SizeUnknown until a member told it
+	layout piece.Layout
+
+	members map[PeerID]*member
+	order   []*member // the same, for sampling; member.at is its place
+	seeds   []*member // those that are complete
+	near    map[place][]*member
+	cursor  int // where the search for the next lease holder begins
+
+	holders []int32        // how many members have each piece
+	leased  piece.Bitfield // pieces that a lease covers
+	free    int            // pieces that no member has and no lease covers
+	leases  []*lease
+	// rangeless: the origin serves this blob from front to end only.
+	rangeless bool
+	working   int // place in Scheduler.working, or -1
+}
+
+// place is a zone, or a rack in it.
+type place struct{ zone, rack string }
+
+// member is a peer's standing in one swarm.
+type member struct {
+	node     *node
+	swarm    *swarm
+	at       int
+	have     piece.Bitfield
+	complete bool
+	knows    bool // has been told the size, or told it
+	origin   string
+	edges    []*member
+	leases   int
+	skip     time.Time // no lease before
+	shunned  map[PeerID]time.Time
+	idle     map[PeerID]int // summaries in a row without a byte from it
+	rewired  time.Time
+	missed   int // how often others could not reach it
+}
+
+func newSwarm(d piece.Digest, now time.Time) *swarm {
+	return &swarm{
+		digest: d, born: now, size: SizeUnknown, working: -1,
+		members: make(map[PeerID]*member), near: make(map[place][]*member),
+	}
+}
+
+// places are where a member is near others: its rack, then its zone.
+func (m *member) places() []place {
+	p := m.node.peer
+	var ps []place
+	if p.Rack != "" {
+		ps = append(ps, place{p.Zone, p.Rack})
+	}
+	if p.Zone != "" {
+		ps = append(ps, place{p.Zone, ""})
+	}
+	return ps
+}
+
+// enter makes a peer a member.
+func (s *Scheduler) enter(sw *swarm, n *node) *member {
+	m := &member{node: n, swarm: sw, at: len(sw.order)}
+	sw.members[n.peer.ID] = m
+	sw.order = append(sw.order, m)
+	for _, p := range m.places() {
+		sw.near[p] = append(sw.near[p], m)
+	}
+	n.members = append(n.members, m)
+	s.stats.Members++
+	return m
+}
+
+// remove ends a membership: its pieces no longer count, its leases are free,
+// and those who were its neighbours are told and given others.
+func (s *Scheduler) remove(m *member, why string) {
+	sw := m.swarm
+	for _, l := range slices.Clone(sw.leases) {
+		if l.holder == m {
+			s.release(l)
+		}
+	}
+	for i := range m.have.All() {
+		sw.drop(i)
+	}
+	last := sw.order[len(sw.order)-1]
+	sw.order[m.at], last.at = last, m.at
+	sw.order = sw.order[:len(sw.order)-1]
+	delete(sw.members, m.node.peer.ID)
+	sw.seeds = without(sw.seeds, m)
+	for _, p := range m.places() {
+		if sw.near[p] = without(sw.near[p], m); len(sw.near[p]) == 0 {
+			delete(sw.near, p)
+		}
+	}
+	m.node.members = without(m.node.members, m)
+	s.stats.Members--
+
+	bereft := m.edges
+	m.edges = nil
+	for _, o := range bereft {
+		o.edges = without(o.edges, m)
+		if !o.complete {
+			s.decide(Part{To: o.node.peer.ID, Digest: sw.digest, Peers: []PeerID{m.node.peer.ID}, Reason: why})
+		}
+	}
+	for _, o := range bereft {
+		s.topUp(o)
+	}
+	if len(sw.order) == 0 {
+		s.rest(sw)
+		delete(s.swarms, sw.digest)
+		return
+	}
+	s.grant(sw)
+}
+
+func without(ms []*member, m *member) []*member {
+	if i := slices.Index(ms, m); i >= 0 {
+		return slices.Delete(ms, i, i+1)
+	}
+	return ms
+}
+
+// learn takes what a member says of the blob's size and of its pieces. A size
+// other than the swarm's is not believed.
+func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield) {
+	if size == SizeUnknown {
+		return
+	}
+	if sw.size == SizeUnknown && !s.resize(sw, size) {
+		return
+	}
+	if size != sw.size {
+		s.stats.SizeConflicts++
+		return
+	}
+	m.knows = true
+	if have.Len() != sw.layout.Count() {
+		return
+	}
+	if m.have.Len() == 0 {
+		m.have = piece.NewBitfield(have.Len())
+	}
+	for i := range have.All() {
+		if m.have.Set(i) {
+			sw.hold(i)
+		}
+	}
+	if m.have.Count() > have.Count() { // it lost some
+		old := m.have.Clone()
+		for i := range old.All() {
+			if !have.Has(i) {
+				m.have.Clear(i)
+				sw.drop(i)
+			}
+		}
+	}
+	s.complete(m, m.have.Full())
+}
+
+func (s *Scheduler) complete(m *member, is bool) {
+	if m.complete == is {
+		return
+	}
+	m.complete = is
+	if !is {
+		m.swarm.seeds = without(m.swarm.seeds, m)
+		return
+	}
+	m.swarm.seeds = append(m.swarm.seeds, m)
+	m.idle, m.shunned = nil, nil
+}
+
+// resize makes the swarm one of a known size, and tells those who wait for it.
+func (s *Scheduler) resize(sw *swarm, size int64) bool {
+	layout, err := piece.NewLayout(size)
+	if err != nil {
+		s.stats.SizeConflicts++
+		return false
+	}
+	sw.size, sw.layout = size, layout
+	sw.holders = make([]int32, layout.Count())
+	sw.leased = piece.NewBitfield(layout.Count())
+	sw.free = layout.Count()
+	for _, l := range sw.leases { // one that reads the whole blob
+		l.pieces = piece.Range{First: 0, End: layout.Count()}
+		sw.cover(l.pieces)
+	}
+	for _, m := range sw.order {
+		if !m.knows {
+			m.knows = true
+			s.introduce(m, nil, fmt.Sprintf("the blob has %d bytes", size))
+		}
+	}
+	return true
+}
+
+// hold counts one more member that has piece i; drop one less.
+func (sw *swarm) hold(i int) {
+	if sw.holders[i]++; sw.holders[i] == 1 && !sw.leased.Has(i) {
+		sw.free--
+	}
+}
+
+func (sw *swarm) drop(i int) {
+	if sw.holders[i]--; sw.holders[i] == 0 && !sw.leased.Has(i) {
+		sw.free++
+	}
+}
+
+// cover marks pieces as leased; uncover takes that back.
+func (sw *swarm) cover(r piece.Range) {
+	for i := r.First; i < r.End; i++ {
+		if sw.leased.Set(i) && sw.holders[i] == 0 {
+			sw.free--
+		}
+	}
+}
+
+func (sw *swarm) uncover(r piece.Range) {
+	for i := r.First; i < r.End; i++ {
+		if sw.leased.Clear(i) && sw.holders[i] == 0 {
+			sw.free++
+		}
+	}
+}
+
+// work puts a swarm on the list that Tick goes through; rest takes it off.
+func (s *Scheduler) work(sw *swarm) {
+	if sw.working < 0 {
+		sw.working = len(s.working)
+		s.working = append(s.working, sw)
+	}
+}
+
+func (s *Scheduler) rest(sw *swarm) {
+	if sw.working < 0 {
+		return
+	}
+	last := s.working[len(s.working)-1]
+	s.working[sw.working], last.working = last, sw.working
+	s.working = s.working[:len(s.working)-1]
+	sw.working = -1
+}
