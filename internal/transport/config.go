@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/time/rate"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// Where a peer listens unless it is told otherwise.
+const (
+	DefaultListen = ":5081"
+	DefaultBulk   = ":5082"
+)
+
+// Config says who a peer is and where it listens.
+type Config struct {
+	// KeyFile holds the identity; it is made on the first start. Required.
+	KeyFile string
+	// Listen is host:port of the libp2p host and Bulk that of the listener
+	// for bulk pieces. The host is an IP address or empty for all, the
+	// port may be 0 for any.
+	Listen, Bulk string
+	// Advertise is the host name or IP address that others are told. Empty:
+	// the host of Listen, or the first global unicast address of this
+	// machine if Listen takes all.
+	Advertise string
+	// Zone and Rack are told to others; may be empty.
+	Zone, Rack string
+	// Upload and Download bound the bulk bytes a second of all transfers
+	// together; nil is no limit.
+	Upload, Download *rate.Limiter
+	// ClearBulk moves bulk pieces over bare TCP, so that sendfile works. It
+	// is for networks that are encrypted already: nobody proves who they
+	// are, and children are told apart by what they say. All peers of a
+	// cluster must agree on it.
+	ClearBulk bool
+	// Admit is asked about every peer that has proven its identity, before
+	// anything else is done for it; an error turns the peer away. It must
+	// not block. Nil admits everybody.
+	Admit func(scheduler.PeerID) error
+	// Limits bounds what others may use.
+	Limits Limits
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Limits bounds memory and connections. Zero values mean the defaults.
+type Limits struct {
+	// Links is how many neighbours may have a HAVE link at once. Past it
+	// the link that was silent longest is cut.
+	Links int
+	// Queue is how many bytes may wait for one neighbour. Past it the link
+	// is cut.
+	Queue int
+	// Memory is how many bytes libp2p may promise to buffer for others.
+	// Windows of idle streams count, so most of it is never used.
+	Memory int64
+	// ServeConns is how many bulk connections may be open to us.
+	ServeConns int
+	// FetchConns is how many bulk connections we open to one peer.
+	FetchConns int
+}
+
+const (
+	// defaultLinks is far above the 16 or so neighbours that a swarm
+	// gives a peer, times the blobs that it takes part in at once.
+	defaultLinks = 1024
+	// defaultQueue takes the offers of several hundred layers to a
+	// neighbour that is being dialled, and any single frame.
+	defaultQueue = 2 * maxFrame
+	// defaultServeConns times 64 KiB or so of TLS and HTTP buffers is
+	// 32 MiB.
+	defaultServeConns = 512
+	// defaultFetchConns is several times the 2 to 4 requests outstanding to
+	// one neighbour and blob.
+	defaultFetchConns = 16
+)
+
+func (l Limits) orDefault() Limits {
+	l.Links = orDefault(l.Links, defaultLinks)
+	l.Queue = orDefault(l.Queue, defaultQueue)
+	l.Memory = orDefault(l.Memory, int64(l.Links)*linkMemory+spareMemory)
+	l.ServeConns = orDefault(l.ServeConns, defaultServeConns)
+	l.FetchConns = orDefault(l.FetchConns, defaultFetchConns)
+	return l
+}
+
+func (c Config) orDefault() (Config, error) {
+	if c.KeyFile == "" {
+		return c, fmt.Errorf("transport needs a key file")
+	}
+	for what, s := range map[string]string{"zone": c.Zone, "rack": c.Rack, "advertised host": c.Advertise} {
+		if len(s) > maxName {
+			return c, fmt.Errorf("%s %.40q… is longer than %d bytes", what, s, maxName)
+		}
+	}
+	c.Listen = orDefault(c.Listen, DefaultListen)
+	c.Bulk = orDefault(c.Bulk, DefaultBulk)
+	c.Limits = c.Limits.orDefault()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Admit == nil {
+		c.Admit = func(scheduler.PeerID) error { return nil }
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
