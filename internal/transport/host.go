@@ -49,7 +49,8 @@ const (
 	spareConns = 256
 )
 
-// newHost makes the libp2p host, which listens at once. Whatever libp2p
+// newHost makes the libp2p host and listens. The first address must
+// be free; the second is IPv6, which a machine may not have. Whatever libp2p
 // turns on by itself and a cluster has no use for is turned off here: QUIC,
 // WebRTC, WebTransport, relays, hole punching, AutoNAT, port mapping, ping,
 // and all metrics. Identify stays, because discovery learns from it which
@@ -62,7 +63,7 @@ func newHost(key crypto.PrivKey, cfg Config, listen []ma.Multiaddr, announce ma.
 	h, err := libp2p.New(
 		libp2p.Identity(key),
 		libp2p.UserAgent("p2pd"),
-		libp2p.ListenAddrs(listen...),
+		libp2p.NoListenAddrs, // listening is below: New leaks when it fails
 		libp2p.AddrsFactory(func(bound []ma.Multiaddr) []ma.Multiaddr { return withPort(announce, bound) }),
 		// Dialling from the listening port would collide with the peer's
 		// own dial and with connections that linger after a restart.
@@ -92,6 +93,15 @@ func newHost(key crypto.PrivKey, cfg Config, listen []ma.Multiaddr, announce ma.
 	)
 	if err != nil {
 		return nil, fmt.Errorf("start libp2p host: %w", err)
+	}
+	for i, a := range listen {
+		err := h.Network().Listen(a)
+		if err != nil && i > 0 {
+			cfg.Logger.Info("not listening on all addresses", "without", a.String(), "err", err)
+		} else if err != nil {
+			h.Close()
+			return nil, fmt.Errorf("listen on %s: %w", a, err)
+		}
 	}
 	return h, nil
 }
