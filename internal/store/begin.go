@@ -33,7 +33,7 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 	s.mu.Unlock()
 	s.empty(trash)
 	if err != nil {
-		return nil, err
+		return nil, s.refused(err)
 	}
 	// From here on nobody else can begin an ingest of the blob or evict it.
 	// Store.Close waits for life.
@@ -55,9 +55,18 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 	if fresh || in.whole {
 		// There is nothing in it, or it has no table; the next ingest
 		// begins anew. One that has begun already keeps what it has.
-		_ = s.Evict(d)
+		_, _ = s.drop(d)
 	}
-	return nil, noSpace(err)
+	return nil, s.refused(err)
+}
+
+// refused counts an ingest that found no room.
+func (s *Store) refused(err error) error {
+	err = noSpace(err)
+	if errors.Is(err, peer.ErrNoSpace) {
+		s.counts.noSpace.Add(1)
+	}
+	return err
 }
 
 // admit reserves the room for an ingest and makes it the one of its blob; mu
@@ -82,10 +91,9 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 	if e == nil {
 		victims, ok := s.index.victims(l.Size(), s.shortage(l.Size()))
 		if !ok {
-			s.counts.noSpace.Add(1)
 			return nil, false, trash, peer.ErrNoSpace
 		}
-		trash = append(trash, s.discard(victims...)...)
+		trash = append(trash, s.evict(victims)...)
 		e = &entry{digest: d, size: l.Size()}
 		s.index.add(e)
 		fresh = true
@@ -127,24 +135,32 @@ func (in *ingest) adopt() error {
 // create begins with nothing. The journal comes last: bytes without one are
 // junk to the next start.
 func (in *ingest) create() error {
-	err := in.openPart(os.O_CREATE | os.O_TRUNC)
-	if errors.Is(noSpace(err), peer.ErrNoSpace) && in.s.yield(in.layout.Size()) {
-		err = in.openPart(os.O_CREATE | os.O_TRUNC)
+	for {
+		err := in.openPart(os.O_CREATE | os.O_TRUNC)
+		if err == nil {
+			return in.openJournal()
+		}
+		in.s.remove(partPath(in.digest)) // it may have got some of its blocks
+		if !errors.Is(noSpace(err), peer.ErrNoSpace) || !in.s.yield(in.layout.Size()) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return in.openJournal()
 }
 
-// yield evicts size bytes or more because the disk is full although the store
-// is not. It reports whether anything could be evicted.
+// yield evicts what it takes to make room for size bytes on a disk that is
+// full although the store is not: others have filled it. It reports whether
+// anything was evicted, so a caller that tries again ends.
 func (s *Store) yield(size int64) bool {
+	free, err := freeBytes(s.lock)
+	if err != nil {
+		free = 0
+	}
 	s.mu.Lock()
-	trash := s.discard(s.index.oldest(size)...)
+	victims, _ := s.index.victims(0, max(1, size-free))
+	trash := s.evict(victims)
 	s.mu.Unlock()
 	s.empty(trash)
-	return len(trash) > 0
+	return len(victims) > 0
 }
 
 func (in *ingest) openPart(flag int) error {

@@ -69,6 +69,30 @@ func TestDiskFullWhileReceiving(t *testing.T) {
 	}
 }
 
+// When others fill the disk, the store gives way, but not for what it could
+// not take anyway.
+func TestYield(t *testing.T) {
+	in, pieces := arriving(t)
+	s := in.s
+	mustReceive(t, in, pieces, 0, 1, 2)
+	if err := in.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.yield(0) {
+		t.Fatal("a blob that is in use was evicted")
+	}
+	_ = in.Close()
+	if s.yield(1<<60) || len(s.Held()) != 1 {
+		t.Fatal("a blob was evicted although that does not help")
+	}
+	if !s.yield(0) || len(s.Held()) != 0 {
+		t.Fatal("nothing was evicted")
+	}
+	if s.yield(0) {
+		t.Fatal("an empty store evicted something")
+	}
+}
+
 // A journal that cannot be written costs pieces after a restart, nothing now.
 func TestDiskFullForJournal(t *testing.T) {
 	in, pieces := arriving(t)

@@ -123,17 +123,6 @@ func (x *index) victims(size, shortage int64) ([]*entry, bool) {
 	return nil, false
 }
 
-// oldest is what to evict to free size bytes, or as many as there are.
-func (x *index) oldest(size int64) []*entry {
-	loose := x.loose()
-	for n, e := range loose {
-		if size -= e.size; size <= 0 {
-			return loose[:n+1]
-		}
-	}
-	return loose
-}
-
 // held lists the whole blobs, newest use first.
 func (x *index) held() []peer.Held {
 	whole := make([]*entry, 0, x.whole.count)

@@ -54,12 +54,10 @@ func (s *Store) scan() error {
 }
 
 // shrink evicts what a capacity that is smaller than last time has no room
-// for; mu is held.
+// for; mu is held. Nothing is pinned yet, so that always succeeds.
 func (s *Store) shrink() {
-	over := s.index.whole.bytes + s.index.partial.bytes - s.index.capacity
-	if over > 0 {
-		s.empty(s.discard(s.index.oldest(over)...))
-	}
+	victims, _ := s.index.victims(0, 0)
+	s.empty(s.evict(victims))
 }
 
 // scanTrash removes what was evicted but not yet removed.

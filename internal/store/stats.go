@@ -16,7 +16,7 @@ type Stats struct {
 	Evictions    int64 // blobs removed, whole or not
 	Mismatches   int64 // pieces and whole blobs that were not what they should be
 	ResumedBytes int64 // found on disk and right when an ingest was resumed
-	NoSpace      int64 // ingests refused because nothing more could be evicted
+	NoSpace      int64 // ingests refused because there was no room to be had
 }
 
 // counters are what happened since Open.

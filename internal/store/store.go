@@ -137,7 +137,7 @@ func (s *Store) Open(d piece.Digest) (peer.Blob, error) {
 	if err != nil {
 		s.unpin(e)
 		s.log.Warn("a blob's piece table is gone; dropping the blob", "blob", d.Short(), "err", err)
-		_ = s.Evict(d) // if it is in use, the next Open tries again
+		_, _ = s.drop(d) // if it is in use, the next Open tries again
 		return nil, fmt.Errorf("open blob %s: %w", d.Short(), peer.ErrNotHeld)
 	}
 	return &blob{s: s, e: e, claims: t.claims}, nil
@@ -153,20 +153,37 @@ func (s *Store) Held() []peer.Held {
 // Evict removes a blob, whole or not. One that is not here is no error, one
 // that somebody has open is ErrInUse.
 func (s *Store) Evict(d piece.Digest) error {
+	was, err := s.drop(d)
+	if err != nil {
+		return fmt.Errorf("evict blob %s: %w", d.Short(), err)
+	}
+	if was {
+		s.counts.evictions.Add(1)
+	}
+	return nil
+}
+
+// drop removes a blob and reports whether it was here.
+func (s *Store) drop(d piece.Digest) (bool, error) {
 	s.mu.Lock()
 	e := s.index.entries[d]
-	if e == nil {
+	if e == nil || e.pins > 0 {
 		s.mu.Unlock()
-		return nil
-	}
-	if e.pins > 0 {
-		s.mu.Unlock()
-		return fmt.Errorf("evict blob %s: %w", d.Short(), ErrInUse)
+		if e == nil {
+			return false, nil
+		}
+		return true, ErrInUse
 	}
 	trash := s.discard(e)
 	s.mu.Unlock()
 	s.empty(trash)
-	return nil
+	return true, nil
+}
+
+// evict makes room; mu is held and the caller empties the trash.
+func (s *Store) evict(victims []*entry) (trash []string) {
+	s.counts.evictions.Add(int64(len(victims)))
+	return s.discard(victims...)
 }
 
 // discard forgets blobs and moves their bytes into the trash, where empty
@@ -175,7 +192,6 @@ func (s *Store) Evict(d piece.Digest) error {
 func (s *Store) discard(victims ...*entry) (trash []string) {
 	for _, e := range victims {
 		s.index.remove(e)
-		s.counts.evictions.Add(1)
 		bytes, notes := partPath(e.digest), journalPath(e.digest)
 		if e.whole {
 			bytes, notes = blobPath(e.digest), tablePath(e.digest)
