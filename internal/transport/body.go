@@ -24,11 +24,12 @@ const (
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 }
 
-// extend gives the child stallTimeout for what is written next.
+// extend gives the child until stall for what is written next.
 func (w *response) extend() {
-	w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 }
 
 // send copies r to the child under the upload limit and counts the bytes.

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -220,6 +223,40 @@ func TestRunEndsWhileBodiesFlow(t *testing.T) {
 		})
 	}
 }
+
+func TestChildThatStopsReadingLosesItsSlot(t *testing.T) {
+	for name, r := range map[string]func() io.Reader{
+		"copied": func() io.Reader { return zeros{} },
+		"file":   func() io.Reader { return &io.LimitedReader{R: zeros{}, N: maxRange} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := loopback(t)
+			cfg.ClearBulk = true
+			tr, err := New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.server.stall = 50 * time.Millisecond
+			parent, done := run(t, tr, cfg), make(chan struct{})
+			parent.upload = func(context.Context, scheduler.PeerID, piece.Digest, int64, int64) (*peer.Upload, error) {
+				return peer.NewUpload(r(), func() { close(done) }), nil
+			}
+			c, err := net.Dial("tcp", parent.Self().Bulk)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			fmt.Fprintf(c, "GET %s%s HTTP/1.1\r\nHost: x\r\nRange: bytes=0-%d\r\n%s: %s\r\n\r\n",
+				blobPath, piece.Digest{1}, maxRange-1, childHeader, parent.Self().ID)
+			await(t, done, "end of the upload")
+		})
+	}
+}
+
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestServeConnsAreBounded(t *testing.T) {
 	cfg := loopback(t)

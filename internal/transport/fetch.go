@@ -190,6 +190,9 @@ func (c *client) dial(ctx context.Context, network, route string) (net.Conn, err
 		return nil, err
 	}
 	c.count.fetchConns.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
 	dialer := net.Dialer{
 		Timeout:         dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes},

@@ -97,6 +97,12 @@ func launch(t testing.TB, cfg Config) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, tr, cfg)
+}
+
+// run runs a Transport until the test ends.
+func run(t testing.TB, tr *Transport, cfg Config) *node {
+	t.Helper()
 	n := &node{
 		Transport: tr,
 		config:    cfg,

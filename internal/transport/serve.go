@@ -57,10 +57,11 @@ type server struct {
 	handler peer.Handler
 	conns   sync.WaitGroup // connections, each with the request it serves
 	buffers sync.Pool      // of *[bulkBuffer]byte
+	stall   time.Duration  // stallTimeout, but for tests
 }
 
 func newServer(cfg Config, count *counters) *server {
-	s := &server{cfg: cfg, log: cfg.Logger, count: count}
+	s := &server{cfg: cfg, log: cfg.Logger, count: count, stall: stallTimeout}
 	s.buffers.New = func() any { return new([bulkBuffer]byte) }
 	return s
 }
@@ -112,7 +113,7 @@ func (s *server) countConn(c net.Conn, state http.ConnState) {
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	out := &response{ResponseWriter: w, control: http.NewResponseController(w)}
+	out := &response{ResponseWriter: w, control: http.NewResponseController(w), stall: s.stall}
 	status, err := s.answer(out, r)
 	if err == nil {
 		s.count.served.Add(1)
