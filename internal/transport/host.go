@@ -49,12 +49,13 @@ const (
 	spareConns = 256
 )
 
-// newHost makes the libp2p host and listens. The first address must
-// be free; the second is IPv6, which a machine may not have. Whatever libp2p
-// turns on by itself and a cluster has no use for is turned off here: QUIC,
-// WebRTC, WebTransport, relays, hole punching, AutoNAT, port mapping, ping,
-// and all metrics. Identify stays, because discovery learns from it which
-// protocols a peer speaks.
+// newHost makes the libp2p host and listens. The first address must be free;
+// a second is IPv6, which a machine may not have.
+//
+// Whatever libp2p turns on by itself and a cluster has no use for is turned
+// off here: QUIC, WebRTC, WebTransport, relays, hole punching, AutoNAT, port
+// mapping, ping, and all metrics. Identify stays, because discovery learns
+// from it which protocols a peer speaks.
 func newHost(key crypto.PrivKey, cfg Config, listen []ma.Multiaddr, announce ma.Multiaddr) (host.Host, error) {
 	resources, err := newResources(cfg.Limits)
 	if err != nil {
