@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 )
 
@@ -33,10 +34,21 @@ func newAdmin(metrics http.Handler, ready func() error) *admin {
 	return a
 }
 
+// profile adds the profiler, for listeners that only this machine reaches: a
+// heap dump may hold what clients sent.
+func (a *admin) profile() {
+	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
+
 // run serves on l until ctx ends.
 func (a *admin) run(ctx context.Context, l net.Listener) error {
+	if t, ok := l.Addr().(*net.TCPAddr); ok && t.IP.IsLoopback() {
+		a.profile()
+	}
 	srv := &http.Server{
-		Handler: a.mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler: a.mux, ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan error, 1)
