@@ -1,0 +1,118 @@
+# `make help` lists the targets. Everything that is needed beyond Go is built
+# from pinned versions (tools/, e2e/tools/) or installed by
+# scripts/install-deps.sh.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+# The demo and the swarm benchmark.
+NODES ?= 4
+SIZE ?= 200MiB
+NODE_RATE ?= 1Gbit
+ORIGIN_RATE ?= 200Mbit
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 10s
+
+ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+# The unit tiers: everything but the end-to-end tier.
+UNIT = $$(go list ./... | grep -v '/e2e')
+# -buildvcs stamps the version that --version and p2pd_build_info tell.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=auto
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the binaries into bin/
+	$(GOBUILD) -o bin/ ./cmd/...
+
+.PHONY: test
+test: test-unit test-e2e ## all tests; those that need root are named when skipped
+
+.PHONY: test-unit
+test-unit:
+	go test -race $(UNIT)
+
+.PHONY: test-e2e
+ifeq ($(ROOT),yes)
+test-e2e: e2e
+else
+test-e2e:
+	@echo "SKIPPED: the end-to-end tier (./e2e/...) makes network namespaces and runs containerd; run 'sudo make test' or 'sudo make e2e' for it"
+endif
+
+.PHONY: e2e
+e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
+	P2PD_E2E=1 go test -count=1 ./e2e/...
+
+.PHONY: e2e-deps
+e2e-deps:
+	@[ "$(ROOT)" = yes ] || { echo "this needs root: it makes network namespaces and runs containerd" >&2; exit 1; }
+	@scripts/install-deps.sh
+	@e2e/build-tools.sh >/dev/null
+
+.PHONY: demo
+demo: e2e-deps ## NODES containerds pull one image of SIZE through p2pd (root)
+	go run ./e2e/cmd/demo -nodes $(NODES) -size $(SIZE)
+
+.PHONY: bench
+bench: ## the packages' benchmarks
+	go test -run '^$$' -bench . -benchmem $(UNIT)
+
+.PHONY: bench-swarm
+bench-swarm: e2e-deps ## NODES at NODE_RATE, an origin at ORIGIN_RATE, a blob of SIZE, against the bound (root)
+	go run ./e2e/cmd/bench-swarm -nodes $(NODES) -size $(SIZE) -node-rate $(NODE_RATE) -origin-rate $(ORIGIN_RATE)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rHoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' pkg internal | sed 's/func //' | \
+	while IFS=: read -r file target; do \
+	  echo "$$target ($$file)"; \
+	  go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	done
+
+.PHONY: check
+check: check-format check-vet check-arch lint check-tidy check-generated ## what must hold before a commit, but for the tests
+
+.PHONY: check-format
+check-format:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted by gofmt:"; echo "$$bad"; exit 1; }
+
+.PHONY: check-vet
+check-vet:
+	go vet ./...
+	go vet -tags p2pd_faults ./internal/daemon/...
+
+.PHONY: check-arch
+check-arch:
+	go test -count=1 .
+
+.PHONY: lint
+lint: ## golangci-lint, with .golangci.yaml
+	"$$(tools/build.sh)/golangci-lint" run ./...
+
+.PHONY: check-tidy
+check-tidy:
+	go mod tidy -diff
+
+# Generates beside the tree and compares, so that a check changes nothing.
+.PHONY: check-generated
+check-generated:
+	@PATH="$$(tools/build.sh):$$PATH"; \
+	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	buf lint; \
+	buf generate --output "$$out"; \
+	for f in $$(git ls-files '*.pb.go'); do \
+	  diff -u "$$f" "$$out/$$f" || { echo "$$f is not what 'make generate' makes of proto/" >&2; exit 1; }; \
+	done
+
+.PHONY: generate
+generate: ## write generated code anew from proto/
+	PATH="$$(tools/build.sh):$$PATH" buf generate
+
+.PHONY: clean
+clean: ## remove bin/ and the tests' caches; the built tools stay
+	rm -rf bin
+	go clean -testcache -fuzzcache
