@@ -1,0 +1,167 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+)
+
+// Ports are the same at every place.
+const (
+	mirrorPort        = 7300
+	peerPort          = 7301
+	bulkPort          = 7302
+	httpPort          = 7303
+	schedulerPort     = 7310
+	schedulerHTTPPort = 7311
+)
+
+// Daemon is a running p2pd or scheduler.
+type Daemon struct {
+	*Process
+	Place Place
+
+	http string // HOST:PORT of health and metrics
+}
+
+// Metrics scrapes the daemon.
+func (d *Daemon) Metrics(ctx context.Context) (Metrics, error) {
+	m, err := scrape(ctx, d.Place.HTTPClient(), "http://"+d.http+"/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Name, err)
+	}
+	return m, nil
+}
+
+// loopback is where a place's programs reach each other: inside a namespace
+// that is 127.0.0.1 as on a real node, else the place's own address.
+func loopback(p Place) Place {
+	if p.Netns != "" {
+		p.Addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return p
+}
+
+// MirrorURL is where node i's container runtime finds its p2pd.
+func (l *Lab) MirrorURL(i int) string { return "http://" + loopback(l.Net.Nodes[i]).At(mirrorPort) }
+
+// StartScheduler starts the scheduler, or starts it again.
+func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
+	p := l.Net.Scheduler
+	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort)}
+	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
+		"listen": p.At(schedulerPort),
+		"http":   map[string]any{"listen": d.http},
+	})
+}
+
+// StartNode starts p2pd on node i, or starts it again over the store that its
+// last life left. env is added to its environment.
+func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, error) {
+	p := l.Net.Nodes[i]
+	store, err := l.mkdir(filepath.Join(p.Name, "store"))
+	if err != nil {
+		return nil, err
+	}
+	here := loopback(p)
+	config := map[string]any{
+		"mirror":    map[string]any{"listen": here.At(mirrorPort)},
+		"peer":      map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
+		"http":      map[string]any{"listen": here.At(httpPort)},
+		"scheduler": map[string]any{"address": l.Net.Scheduler.At(schedulerPort)},
+		"store":     map[string]any{"path": store, "capacity": "20GiB"},
+		// The one registry there is; no other must be asked by mistake.
+		"allowAllRegistries": false,
+		"registries":         []map[string]any{{"host": RegistryHost, "endpoint": l.Registry.Endpoint}},
+	}
+	if !l.Net.Shaped && l.NodeRate > 0 {
+		most := int64(l.NodeRate.BytesPerSecond())
+		config["limits"] = map[string]any{"upload": most, "download": most}
+	}
+	d := &Daemon{Place: p, http: here.At(httpPort)}
+	return d, l.startDaemon(ctx, d, l.Programs.P2PD, env, config)
+}
+
+func (l *Lab) startDaemon(ctx context.Context, d *Daemon, program string, env []string, config map[string]any) error {
+	name := d.Place.Name + "-" + filepath.Base(program)
+	file := filepath.Join(l.Dir, name+".yaml")
+	err := writeYAML(file, config)
+	if err != nil {
+		return err
+	}
+	d.Process, err = l.Start(d.Place, Spec{Name: name, Args: []string{program, "--config", file}, Env: env})
+	if err != nil {
+		return err
+	}
+	client := d.Place.HTTPClient()
+	return d.WaitReady(ctx, func(ctx context.Context) error { return get(ctx, client, "http://"+d.http+"/readyz") })
+}
+
+// Swarm is a scheduler and a p2pd on every node.
+type Swarm struct {
+	Scheduler *Daemon
+	Nodes     []*Daemon
+}
+
+// StartSwarm starts everything and waits until every p2pd has its scheduler.
+func (l *Lab) StartSwarm(ctx context.Context) (*Swarm, error) {
+	s := &Swarm{}
+	var err error
+	if s.Scheduler, err = l.StartScheduler(ctx); err != nil {
+		return nil, err
+	}
+	for i := range l.Net.Nodes {
+		d, err := l.StartNode(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		s.Nodes = append(s.Nodes, d)
+	}
+	return s, s.WaitConnected(ctx)
+}
+
+// WaitConnected waits until every running p2pd has its scheduler.
+func (s *Swarm) WaitConnected(ctx context.Context) error {
+	for _, d := range s.Nodes {
+		if d.Ended() {
+			continue
+		}
+		if err := d.WaitReady(ctx, d.connected); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) connected(ctx context.Context) error {
+	m, err := d.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	if v, err := m.Of(SchedulerConnected); err != nil || v != 1 {
+		return errors.Join(errors.New("no scheduler connected"), err)
+	}
+	return nil
+}
+
+// Sum adds up one metric of all running nodes.
+func (s *Swarm) Sum(ctx context.Context, metric string) (float64, error) {
+	total := 0.0
+	for _, d := range s.Nodes {
+		if d.Ended() {
+			continue
+		}
+		m, err := d.Metrics(ctx)
+		if err != nil {
+			return 0, err
+		}
+		v, err := m.Of(metric)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", d.Name, err)
+		}
+		total += v
+	}
+	return total, nil
+}

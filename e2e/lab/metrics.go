@@ -1,0 +1,65 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// The metrics that the lab reads, as p2pd names them: here and nowhere else.
+const (
+	ReceivedFromPeers  = `p2pd_bytes_received_total{source="peer"}`
+	ReceivedFromOrigin = `p2pd_bytes_received_total{source="origin"}`
+	ServedToClients    = `p2pd_bytes_served_total{to="client"}`
+	ServedToPeers      = `p2pd_bytes_served_total{to="peer"}`
+	FalsePieces        = `p2pd_verify_failures_total{what="piece"}`
+	FalseBlobs         = `p2pd_verify_failures_total{what="blob"}`
+	ResumedBytes       = `p2pd_store_resumed_bytes_total`
+	SelfLeases         = `p2pd_self_leases_total`
+	SchedulerConnected = `p2pd_scheduler_connected`
+	SchedulerPeers     = `p2psched_peers`
+)
+
+// Metrics is one scrape: values by name and labels, as on the page.
+type Metrics map[string]float64
+
+// Of is a metric that must be there; a renamed one must not read as 0.
+func (m Metrics) Of(name string) (float64, error) {
+	v, ok := m[name]
+	if !ok {
+		return 0, fmt.Errorf("no metric %s", name)
+	}
+	return v, nil
+}
+
+// scrape reads a Prometheus text page.
+func scrape(ctx context.Context, client *http.Client, url string) (Metrics, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("scrape: %w", err)
+	}
+	defer resp.Body.Close()
+	m := make(Metrics)
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		line := lines.Text()
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
+			m[line[:at]] = v
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("scrape: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,180 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// PullSpec is one pull of a small OCI client: a stand-in for containerd that
+// writes nothing, for measuring what brings the bytes.
+type PullSpec struct {
+	Base       string // of the mirror or the registry, http://HOST:PORT
+	Host       string // ns parameter for a mirror; empty: Base is the registry
+	Repository string
+	Tag        string
+	Start      time.Time // when to begin; zero: at once
+}
+
+// PullReport is what came of it.
+type PullReport struct {
+	Digest  string
+	Bytes   int64   // of configuration and layers
+	Seconds float64 // from Start
+	Blobs   []BlobReport
+}
+
+// BlobReport is one blob's part in a pull.
+type BlobReport struct {
+	Digest  string
+	Bytes   int64
+	Seconds float64
+}
+
+const (
+	// layersAtOnce is containerd's max_concurrent_downloads.
+	layersAtOnce = 3
+	// maxManifest bounds what is read as a manifest.
+	maxManifest = 4 << 20
+)
+
+// Pull does what containerd does: HEAD the tag, GET the manifest by digest,
+// the configuration, and the layers three at a time. It fails if any digest
+// or length is not what it should be.
+func Pull(ctx context.Context, s PullSpec) (PullReport, error) {
+	c := &client{spec: s, http: &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: layersAtOnce, DisableCompression: true,
+	}}}
+	defer c.http.CloseIdleConnections()
+	if err := sleepUntil(ctx, s.Start); err != nil {
+		return PullReport{}, err
+	}
+	began := time.Now()
+	digest, err := c.resolve(ctx)
+	if err != nil {
+		return PullReport{}, err
+	}
+	m, err := c.manifest(ctx, digest)
+	if err != nil {
+		return PullReport{}, err
+	}
+	report := PullReport{Digest: digest, Blobs: make([]BlobReport, 1+len(m.Layers))}
+	if report.Blobs[0], err = c.blob(ctx, m.Config); err != nil {
+		return PullReport{}, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(layersAtOnce)
+	for i, l := range m.Layers {
+		g.Go(func() (err error) {
+			report.Blobs[1+i], err = c.blob(ctx, l)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return PullReport{}, err
+	}
+	for _, b := range report.Blobs {
+		report.Bytes += b.Bytes
+	}
+	report.Seconds = time.Since(began).Seconds()
+	return report, nil
+}
+
+func sleepUntil(ctx context.Context, t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(t)):
+		return nil
+	}
+}
+
+type client struct {
+	spec PullSpec
+	http *http.Client
+}
+
+func (c *client) do(ctx context.Context, method, kind, ref string) (*http.Response, error) {
+	u := c.spec.Base + "/v2/" + c.spec.Repository + "/" + kind + "/" + ref
+	if c.spec.Host != "" {
+		u += "?ns=" + url.QueryEscape(c.spec.Host)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "lab-client")
+	req.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json, */*")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%s %s: %s", method, u, resp.Status)
+	}
+	return resp, nil
+}
+
+func (c *client) resolve(ctx context.Context) (string, error) {
+	resp, err := c.do(ctx, http.MethodHead, "manifests", c.spec.Tag)
+	if err != nil {
+		return "", fmt.Errorf("resolve tag: %w", err)
+	}
+	_ = resp.Body.Close()
+	digest := resp.Header.Get("Docker-Content-Digest")
+	if digest == "" {
+		return "", errors.New("resolve tag: no Docker-Content-Digest")
+	}
+	return digest, nil
+}
+
+func (c *client) manifest(ctx context.Context, digest string) (*v1.Manifest, error) {
+	resp, err := c.do(ctx, http.MethodGet, "manifests", digest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest))
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if sum := sha256.Sum256(b); "sha256:"+hex.EncodeToString(sum[:]) != digest {
+		return nil, fmt.Errorf("manifest: %d bytes are not %s", len(b), digest)
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return &m, nil
+}
+
+func (c *client) blob(ctx context.Context, d v1.Descriptor) (BlobReport, error) {
+	began := time.Now()
+	resp, err := c.do(ctx, http.MethodGet, "blobs", d.Digest.String())
+	if err != nil {
+		return BlobReport{}, fmt.Errorf("blob: %w", err)
+	}
+	defer resp.Body.Close()
+	hash := &measure{Hash: sha256.New()}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{hash}, resp.Body, make([]byte, 256<<10)); err != nil {
+		return BlobReport{}, fmt.Errorf("blob %s after %d of %d bytes: %w", d.Digest, hash.n, d.Size, err)
+	}
+	if hashOf(hash) != d.Digest || hash.n != d.Size {
+		return BlobReport{}, fmt.Errorf("blob %s of %d bytes: got %d bytes of %s", d.Digest, d.Size, hash.n, hashOf(hash))
+	}
+	return BlobReport{d.Digest.String(), d.Size, time.Since(began).Seconds()}, nil
+}

@@ -1,0 +1,56 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Programs are the built programs under test, and the tools beside them.
+type Programs struct {
+	P2PD      string
+	Scheduler string
+	// Tools is the folder with registry, containerd, ctr and the shim.
+	Tools string
+}
+
+// Build builds p2pd and the scheduler from the module around the working
+// directory into dir, with build tags if any, and the tools once for all runs.
+func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return Programs{}, err
+	}
+	// go build -o needs the separator to see a folder that may not exist yet.
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	if len(tags) > 0 {
+		args = append(args, "-tags", strings.Join(tags, ","))
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/p2pd", "./cmd/scheduler")...)
+	cmd.Dir = root
+	if _, err := output(cmd); err != nil {
+		return Programs{}, err
+	}
+	tools, err := run(ctx, filepath.Join(root, "e2e", "build-tools.sh"))
+	if err != nil {
+		return Programs{}, err
+	}
+	return Programs{
+		P2PD: filepath.Join(dir, "p2pd"), Scheduler: filepath.Join(dir, "scheduler"),
+		Tools: strings.TrimSpace(tools),
+	}, nil
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	mod, err := run(ctx, "go", "env", "GOMOD")
+	if err != nil {
+		return "", err
+	}
+	mod = strings.TrimSpace(mod)
+	if !strings.HasSuffix(mod, "go.mod") {
+		return "", errors.New("run this inside the checkout: the programs under test are built from it")
+	}
+	return filepath.Dir(mod), nil
+}
