@@ -1,17 +1,14 @@
-// Command p2pd: see its --help, or internal/daemon for what it is made of.
+// Command p2pd is the node daemon: see its --help, and internal/daemon for
+// what it is made of.
 package main
 
 import (
-	"fmt"
+	"context"
 	"os"
 
 	"github.com/p2pd/p2pd/internal/daemon"
 )
 
 func main() {
-	err := daemon.NodeCommand().Execute()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "p2pd:", err)
-	}
-	os.Exit(daemon.ExitCode(err))
+	os.Exit(daemon.NodeMain(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

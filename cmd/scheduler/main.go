@@ -1,17 +1,14 @@
-// Command scheduler: see its --help, or internal/daemon for what it is made of.
+// Command scheduler introduces peers to each other: see its --help, and
+// internal/daemon for what it is made of.
 package main
 
 import (
-	"fmt"
+	"context"
 	"os"
 
 	"github.com/p2pd/p2pd/internal/daemon"
 )
 
 func main() {
-	err := daemon.HubCommand().Execute()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "scheduler:", err)
-	}
-	os.Exit(daemon.ExitCode(err))
+	os.Exit(daemon.HubMain(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -13,143 +15,142 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Version is what this build calls itself.
-func Version() string {
+// What the programs end with.
+const (
+	exitFailed = 1 // could not start, or had to stop
+	exitUsage  = 2 // bad usage or configuration
+)
+
+// version is what this build calls itself.
+func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
 	return "devel"
 }
 
-// NodeCommand is the p2pd command.
-func NodeCommand() *cobra.Command {
+// NodeMain is the program p2pd. It returns the exit code.
+func NodeMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := DefaultNodeConfig()
-	return command(commandSpec{
-		use: "p2pd", short: "Pull container images through peers",
+	return program{
+		name: "p2pd", short: "Pull container images through peers",
 		long: `p2pd is a node's image mirror. containerd asks it on localhost; it takes layers from
 peers that a scheduler introduces, and from the origin registry what no peer has.
 Without a scheduler it works alone against the origin.`,
-		example: `  p2pd --store-path /var/lib/p2pd --scheduler scheduler.example:7310
-  p2pd --embedded-scheduler                 # small set-ups: one node runs the scheduler too
-  p2pd --config /etc/p2pd/p2pd.yaml`,
-		prefix: "P2PD_", config: &cfg, settings: cfg.Settings(), validate: cfg.Validate,
+		example: `  p2pd --scheduler scheduler.example:7310
+  p2pd --embedded-scheduler             # small clusters: one node runs the scheduler too
+  p2pd --config /etc/p2pd/p2pd.yaml --log-level debug
+  P2PD_MIRROR_LISTEN=127.0.0.1:5000 p2pd
+  p2pd check-config --config /etc/p2pd/p2pd.yaml`,
+		envPrefix: "P2PD_", config: &cfg,
 		run: func(ctx context.Context) error {
-			n, err := NewNode(cfg, Version(), cfg.Log.Logger(os.Stderr))
+			n, err := NewNode(cfg, version(), cfg.Log.Logger(stderr))
 			if err != nil {
 				return err
 			}
 			return n.Run(ctx)
 		},
-	})
+	}.main(ctx, args, stdout, stderr)
 }
 
-// HubCommand is the scheduler command.
-func HubCommand() *cobra.Command {
+// HubMain is the program scheduler. It returns the exit code.
+func HubMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := DefaultHubConfig()
-	return command(commandSpec{
-		use: "scheduler", short: "Introduce p2pd peers to each other",
-		long: `scheduler introduces peers to each other and leases the origin registry to them, so that
-a cluster reads each byte from it once. It never sees a byte of content, and keeps
+	return program{
+		name: "scheduler", short: "Introduce p2pd peers to each other",
+		long: `scheduler introduces peers to each other and leases the origin registry to them, so
+that a cluster reads each byte from it once. It never sees a byte of content, and keeps
 no state on disk: after a restart the peers announce themselves again.`,
 		example: `  scheduler --listen 0.0.0.0:7310
-  scheduler --config /etc/p2pd/scheduler.yaml`,
-		prefix: "P2PSCHED_", config: &cfg, settings: cfg.Settings(), validate: cfg.Validate,
+  scheduler --config /etc/p2pd/scheduler.yaml
+  P2PSCHED_LOG_LEVEL=debug scheduler`,
+		envPrefix: "P2PSCHED_", config: &cfg,
 		run: func(ctx context.Context) error {
-			h, err := NewHub(cfg, Version(), cfg.Log.Logger(os.Stderr))
+			h, err := NewHub(cfg, version(), cfg.Log.Logger(stderr))
 			if err != nil {
 				return err
 			}
 			return h.Run(ctx)
 		},
-	})
+	}.main(ctx, args, stdout, stderr)
 }
 
-// commandSpec is what the two commands differ in.
-type commandSpec struct {
-	use, short, long, example string
-	prefix                    string
-	config                    any
-	settings                  []Setting
-	validate                  func() error
-	run                       func(context.Context) error
+// program is what the two programs differ in.
+type program struct {
+	name, short, long, example string
+	envPrefix                  string
+	config                     Config // what run reads
+	run                        func(context.Context) error
 }
 
-func command(s commandSpec) *cobra.Command {
-	var file string
+const sourcesHelp = `Settings come from flags, then the environment (in brackets below), then the YAML file
+given with --config, then defaults. The file's keys are those of the flags, nested; a key
+that does not exist is an error.
+
+SIGTERM and SIGINT end the program in order; a second one ends it at once.
+
+Exit codes: 0 ended by a signal, 1 could not run, 2 bad usage or configuration.`
+
+func (p program) main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := p.command()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "%s: %s\n", p.name, strings.TrimSuffix(line, "\n"))
+	}
+	if _, failed := errors.AsType[runError](err); failed {
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// runError is what happened after the command line was understood and the
+// configuration was good.
+type runError struct{ error }
+
+func (e runError) Unwrap() error { return e.error }
+
+func (p program) command() *cobra.Command {
+	settings := pflag.NewFlagSet(p.name, pflag.ContinueOnError)
+	p.config.Flags(settings)
+	settings.VisitAll(func(f *pflag.Flag) { f.Usage += " [" + envName(p.envPrefix, f.Name) + "]" })
+
 	root := &cobra.Command{
-		Use: s.use, Short: s.short, Example: s.example, Version: Version(),
-		Long: s.long + fmt.Sprintf(`
-
-Settings come from flags, then the environment (%sSTORE_PATH for --store-path and so
-on), then the file given with --config (or %sCONFIG), then defaults. Unknown keys in
-the file are errors. Exit codes: 0 stopped by a signal, 1 could not run, 2 bad usage
-or configuration.`, s.prefix, s.prefix),
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Use: p.name, Short: p.short, Long: p.long + "\n\n" + sourcesHelp, Example: p.example,
+		Version: version(), Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	if s.use == "scheduler" {
-		root.Long = strings.ReplaceAll(root.Long, "STORE_PATH for --store-path", "LOG_LEVEL for --log-level")
-	}
-	root.PersistentFlags().StringVar(&file, "config", "", "YAML file with settings")
-	for _, st := range s.settings {
-		root.PersistentFlags().String(st.Flag, "", st.Usage)
-		if st.Bool {
-			root.PersistentFlags().Lookup(st.Flag).NoOptDefVal = "true"
-		}
-	}
-	load := func(cmd *cobra.Command) error {
-		if file == "" {
-			file = os.Getenv(s.prefix + "CONFIG")
-		}
-		if err := Load(file, s.config); err != nil {
-			return usageError{err}
-		}
-		given := make(map[string]string)
-		cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
-		if err := Apply(s.settings, s.prefix, os.LookupEnv, given); err != nil {
-			return usageError{err}
-		}
-		if err := s.validate(); err != nil {
-			return usageError{err}
-		}
-		return nil
+	file := root.PersistentFlags().String("config", os.Getenv(p.envPrefix+"CONFIG"), "YAML `file` with settings ["+p.envPrefix+"CONFIG]")
+	root.PersistentFlags().AddFlagSet(settings)
+	load := func() error {
+		return Load(p.config, Sources{File: *file, Prefix: p.envPrefix, LookupEnv: os.LookupEnv, Flags: settings})
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := load(cmd); err != nil {
+		if err := load(); err != nil {
 			return err
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
-		return s.run(ctx)
+		context.AfterFunc(ctx, stop) // a second signal is the system's
+		if err := p.run(ctx); err != nil {
+			return runError{err}
+		}
+		return nil
 	}
 	root.AddCommand(&cobra.Command{
 		Use: "check-config", Short: "Say whether the configuration is good, and end", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := load(cmd); err != nil {
+			if err := load(); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "configuration is good")
+			fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 			return nil
 		},
 	})
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root
-}
-
-// usageError is the caller's mistake: exit code 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-// ExitCode is what main ends with.
-func ExitCode(err error) int {
-	switch err.(type) { //nolint:errorlint // made here, never wrapped
-	case nil:
-		return 0
-	case usageError:
-		return 2
-	}
-	if strings.HasPrefix(err.Error(), "unknown command") {
-		return 2
-	}
-	return 1
 }

@@ -1,15 +1,6 @@
 package daemon
 
-import (
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"strings"
-	"time"
-
-	"sigs.k8s.io/yaml"
-)
+import "time"
 
 // NodeConfig is the configuration of p2pd. docs/p2pd.yaml explains each key.
 type NodeConfig struct {
@@ -19,10 +10,10 @@ type NodeConfig struct {
 	Scheduler         SchedulerAddress `json:"scheduler"`
 	EmbeddedScheduler EmbeddedConfig   `json:"embeddedScheduler"`
 	Store             StoreConfig      `json:"store"`
-	// Registries are hosts with an endpoint of their own.
-	Registries []RegistryConfig `json:"registries"`
+	// Registries are hosts that clients may name, besides the public ones.
+	Registries Registries `json:"registries"`
 	// AllowAllRegistries admits every public registry besides.
-	AllowAllRegistries *bool          `json:"allowAllRegistries"`
+	AllowAllRegistries bool           `json:"allowAllRegistries"`
 	Limits             LimitsConfig   `json:"limits"`
 	Topology           TopologyConfig `json:"topology"`
 	Log                LogConfig      `json:"log"`
@@ -41,16 +32,22 @@ type PeerConfig struct {
 	Listen     string `json:"listen"`
 	BulkListen string `json:"bulkListen"`
 	Advertise  string `json:"advertise"`
-	KeyFile    string `json:"keyFile"`
+	// KeyFile holds the identity; empty: the file "key" in store.path.
+	KeyFile string `json:"keyFile"`
 	// BulkTLS off moves pieces in the clear, where the network is
 	// encrypted already.
-	BulkTLS     *bool `json:"bulkTLS"`
-	UploadSlots int   `json:"uploadSlots"`
+	BulkTLS bool `json:"bulkTLS"`
+	// UploadSlots is how many pieces are served at once; 0 leaves it to the
+	// engine.
+	UploadSlots int `json:"uploadSlots"`
 }
 
 // HTTPConfig is where health and metrics are served.
 type HTTPConfig struct {
 	Listen string `json:"listen"`
+	// Pprof adds the profiler. A heap dump may hold what clients sent, so
+	// Listen must be on loopback then.
+	Pprof bool `json:"pprof"`
 }
 
 // SchedulerAddress is where the scheduler is; empty: none.
@@ -68,7 +65,9 @@ type EmbeddedConfig struct {
 type StoreConfig struct {
 	Path     string `json:"path"`
 	Capacity Bytes  `json:"capacity"`
-	KeepFree Bytes  `json:"keepFree"`
+	// KeepFree is left to others on the disk, even if that means less than
+	// Capacity.
+	KeepFree Bytes `json:"keepFree"`
 }
 
 // RegistryConfig is one upstream registry.
@@ -106,14 +105,13 @@ type HubConfig struct {
 
 // DefaultNodeConfig is what p2pd does when nothing is configured.
 func DefaultNodeConfig() NodeConfig {
-	yes := true
 	return NodeConfig{
 		Mirror:             MirrorConfig{Listen: "127.0.0.1:7300", Drain: Duration(20 * time.Second)},
-		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: &yes},
+		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: true},
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
 		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: 1 << 30},
-		AllowAllRegistries: &yes,
+		AllowAllRegistries: true,
 		Log:                LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -125,65 +123,4 @@ func DefaultHubConfig() HubConfig {
 		HTTP:   HTTPConfig{Listen: "127.0.0.1:7311"},
 		Log:    LogConfig{Level: "info", Format: "text"},
 	}
-}
-
-// Load lays the file's keys over cfg. A key that does not exist is an error,
-// so that a typo cannot pass for a setting. An empty path changes nothing.
-func Load(path string, cfg any) error {
-	if path == "" {
-		return nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if err := yaml.UnmarshalStrict(b, cfg); err != nil {
-		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: "), "while decoding JSON: ")
-		return fmt.Errorf("configuration %s: %s", path, text)
-	}
-	return nil
-}
-
-// Validate says what is wrong with the configuration, all of it at once.
-func (c *NodeConfig) Validate() error {
-	var errs []error
-	addr := func(key, v string) { errs = append(errs, checkAddress(key, v)) }
-	addr("mirror.listen", c.Mirror.Listen)
-	addr("peer.listen", c.Peer.Listen)
-	addr("peer.bulkListen", c.Peer.BulkListen)
-	addr("http.listen", c.HTTP.Listen)
-	if c.Scheduler.Address != "" {
-		addr("scheduler.address", c.Scheduler.Address)
-	}
-	if c.EmbeddedScheduler.Enabled {
-		addr("embeddedScheduler.listen", c.EmbeddedScheduler.Listen)
-		if c.Scheduler.Address != "" {
-			errs = append(errs, errors.New("scheduler.address and embeddedScheduler.enabled exclude each other: remove one"))
-		}
-	}
-	if c.Store.Path == "" {
-		errs = append(errs, errors.New("store.path is empty: name a folder that p2pd may write to"))
-	}
-	if c.Store.Capacity < 0 || c.Store.KeepFree < 0 || c.Limits.Upload < 0 || c.Limits.Download < 0 {
-		errs = append(errs, errors.New("store.capacity, store.keepFree, limits.upload and limits.download must not be negative"))
-	}
-	for i, r := range c.Registries {
-		if r.Host == "" {
-			errs = append(errs, fmt.Errorf("registries[%d].host is empty: name the registry as images do, for instance registry.example:5000", i))
-		}
-	}
-	errs = append(errs, c.Log.validate())
-	return errors.Join(errs...)
-}
-
-// Validate says what is wrong with the configuration.
-func (c *HubConfig) Validate() error {
-	return errors.Join(checkAddress("listen", c.Listen), checkAddress("http.listen", c.HTTP.Listen), c.Log.validate())
-}
-
-func checkAddress(key, v string) error {
-	if _, _, err := net.SplitHostPort(v); err != nil {
-		return fmt.Errorf("%s %q must be HOST:PORT, for instance 127.0.0.1:7300", key, v)
-	}
-	return nil
 }

@@ -7,48 +7,77 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 )
 
-// httpGrace is how long a scrape may still run at shutdown.
-const httpGrace = time.Second
+const (
+	// httpGrace is how long a scrape may still run at shutdown.
+	httpGrace = time.Second
+	// checkTimeout bounds one readiness check. Kubernetes gives a probe one
+	// second unless it is told otherwise.
+	checkTimeout = 800 * time.Millisecond
+)
 
-// admin serves health and metrics.
-type admin struct {
-	mux *http.ServeMux
-	// ready says why the daemon is not ready, nil once it is.
-	ready func() error
+// check is one line of /readyz?verbose.
+type check struct {
+	name string
+	// fails says what is wrong, nil if nothing is.
+	fails func(ctx context.Context) error
+	// optional checks are shown, and change nothing.
+	optional bool
 }
 
-func newAdmin(metrics http.Handler, ready func() error) *admin {
-	a := &admin{mux: http.NewServeMux(), ready: ready}
-	a.mux.Handle("GET /metrics", metrics)
-	a.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	a.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	return a
-}
-
-// profile adds the profiler, for listeners that only this machine reaches: a
-// heap dump may hold what clients sent.
-func (a *admin) profile() {
-	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-}
-
-// run serves on l until ctx ends.
-func (a *admin) run(ctx context.Context, l net.Listener) error {
-	if t, ok := l.Addr().(*net.TCPAddr); ok && t.IP.IsLoopback() {
-		a.profile()
+// newAdmin answers health checks and scrapes, in the form of the Kubernetes
+// API server: /livez while the process answers at all, /readyz while all
+// checks pass, /readyz?verbose with a line for each.
+func newAdmin(metrics http.Handler, withPprof bool, checks []check) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerReady(w, r, checks) })
+	if withPprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	}
+	return mux
+}
+
+func answerReady(w http.ResponseWriter, r *http.Request, checks []check) {
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
+	var lines strings.Builder
+	failed := false
+	for _, c := range checks {
+		switch err := c.fails(ctx); {
+		case err == nil:
+			fmt.Fprintf(&lines, "[+]%s ok\n", c.name)
+		case c.optional:
+			fmt.Fprintf(&lines, "[+]%s not needed: %v\n", c.name, err)
+		default:
+			failed = true
+			fmt.Fprintf(&lines, "[-]%s failed: %v\n", c.name, err)
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	switch _, verbose := r.URL.Query()["verbose"]; {
+	case failed:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, lines.String(), "readyz check failed\n")
+	case verbose:
+		fmt.Fprint(w, lines.String(), "readyz check passed\n")
+	default:
+		fmt.Fprint(w, "ok")
+	}
+}
+
+// serveAdmin serves h on l until ctx ends.
+func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler: a.mux, ReadHeaderTimeout: 5 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan error, 1)

@@ -2,101 +2,99 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
+// inspectTimeout bounds what a scrape waits for the brain.
+const inspectTimeout = time.Second
+
 // Hub is one scheduler: the brain, its gRPC shell and its listeners.
 type Hub struct {
+	cfg     HubConfig
+	version string
 	log     *slog.Logger
+	core    *scheduler.Scheduler // the server's loop owns it
 	server  *rpc.Server
 	l       net.Listener
-	httpL   net.Listener
-	admin   *admin
-	serving atomic.Bool
+	httpL   net.Listener // nil if embedded: the node's serves for both
 }
 
 // NewHub opens the listeners. Run must be called.
 func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 	h, err := newHub(cfg, log)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listen: %w", err)
 	}
+	h.version = version
 	if h.httpL, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		_ = h.l.Close()
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	h.admin = newAdmin(h.metricsHandler(version), func() error {
-		if !h.serving.Load() {
-			return errors.New("not serving: starting or shutting down")
-		}
-		return nil
-	})
 	return h, nil
 }
 
 func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("scheduler listen: %w", err)
+		return nil, err
 	}
 	seed := cfg.Seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	return &Hub{
-		log: log, l: l,
-		server: rpc.NewServer(rpc.ServerConfig{Core: scheduler.New(scheduler.Config{Seed: seed}), Logger: log}),
-	}, nil
+	core := scheduler.New(scheduler.Config{Seed: seed})
+	return &Hub{cfg: cfg, log: log, l: l, core: core, server: rpc.NewServer(rpc.ServerConfig{Core: core, Logger: log})}, nil
 }
+
+// Addr is where peers connect.
+func (h *Hub) Addr() net.Addr { return h.l.Addr() }
+
+// HTTPAddr is where health and metrics are.
+func (h *Hub) HTTPAddr() net.Addr { return h.httpL.Addr() }
 
 // addressHere is how a client in the same process reaches the hub.
 func (h *Hub) addressHere() string {
-	a := h.l.Addr().(*net.TCPAddr) //nolint:forcetypeassert // net.Listen("tcp") gave it
-	if a.IP.IsUnspecified() {
+	a, ok := h.l.Addr().(*net.TCPAddr)
+	if ok && a.IP.IsUnspecified() {
 		return fmt.Sprintf("127.0.0.1:%d", a.Port)
 	}
-	return a.String()
+	return h.l.Addr().String()
 }
 
-// coreStats asks the brain for its counters; zeros once it has ended.
-func (h *Hub) coreStats() (st scheduler.Stats) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	found := make(chan scheduler.Stats, 1)
-	_ = h.server.Inspect(ctx, func(c rpc.Core) {
-		if s, ok := c.(*scheduler.Scheduler); ok {
-			found <- s.Stats()
-		}
-	})
-	select {
-	case st = <-found:
-	default:
+// coreStats asks the brain for its counters, which its loop owns.
+func (h *Hub) coreStats(ctx context.Context) (scheduler.Stats, error) {
+	found := make(chan scheduler.Stats, 1) // Inspect may give up before it runs
+	if err := h.server.Inspect(ctx, func(rpc.Core) { found <- h.core.Stats() }); err != nil {
+		return scheduler.Stats{}, err
 	}
-	return st
+	return <-found, nil
 }
 
+// answers is the readiness check: the loop answers.
+func (h *Hub) answers(ctx context.Context) error {
+	_, err := h.coreStats(ctx)
+	return err
+}
+
+// serve introduces peers until ctx ends.
 func (h *Hub) serve(ctx context.Context) error {
-	h.serving.Store(true)
-	defer h.serving.Store(false)
-	h.log.Info("scheduling", "listen", h.l.Addr())
+	h.log.Info("scheduling", "listen", h.l.Addr().String())
 	return h.server.Run(ctx, h.l)
 }
 
 // Run serves until ctx ends.
 func (h *Hub) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.serve(ctx) })
-	g.Go(func() error { return h.admin.run(ctx, h.httpL) })
-	return g.Wait()
+	stopping := check{name: "shutdown", fails: func(context.Context) error { return ctx.Err() }}
+	admin := newAdmin(h.metricsHandler(), h.cfg.HTTP.Pprof, []check{stopping, {name: "scheduler", fails: h.answers}})
+	return runParts(ctx, []part{
+		{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, h.httpL, admin) }},
+		{"scheduler", h.serve},
+	})
 }

@@ -1,14 +1,16 @@
 package daemon
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/p2pd/p2pd/internal/metrics"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // metricsHandler serves the node's numbers.
-func (n *Node) metricsHandler(version string) http.Handler {
-	return metrics.Handler("p2pd_build_info", version, func() []metrics.Metric {
+func (n *Node) metricsHandler() http.Handler {
+	return metrics.Handler("p2pd_build_info", n.version, func() []metrics.Metric {
 		ms := append(n.swarmMetrics(), n.clientMetrics()...)
 		ms = append(ms, n.storeMetrics()...)
 		if n.hub != nil {
@@ -99,32 +101,44 @@ func (n *Node) storeMetrics() []metrics.Metric {
 }
 
 // metricsHandler serves the scheduler's numbers.
-func (h *Hub) metricsHandler(version string) http.Handler {
-	return metrics.Handler("p2psched_build_info", version, h.metrics)
+func (h *Hub) metricsHandler() http.Handler {
+	return metrics.Handler("p2psched_build_info", h.version, h.metrics)
 }
 
 func (h *Hub) metrics() []metrics.Metric {
-	c, s := h.coreStats(), h.server.Stats()
+	s := h.server.Stats()
 	events := metrics.Metric{Name: "p2psched_events_total", Help: "Events from peers, by kind."}
 	for k, v := range s.Events {
 		events.Samples = append(events.Samples, metrics.By("kind", k, v))
 	}
-	return []metrics.Metric{
+	ms := []metrics.Metric{
 		events,
 		metrics.Gauge("p2psched_peers", "Peers with a stream.", s.Connected),
-		metrics.Gauge("p2psched_swarms", "Swarms.", c.Swarms),
-		metrics.Gauge("p2psched_members", "Memberships of peers in swarms.", c.Members),
-		metrics.Gauge("p2psched_leases_active", "Leases of origin reads that are out.", c.LeasesActive),
-		{Name: "p2psched_leases_total", Help: "Leases that ended, by how.", Samples: []metrics.Sample{
-			metrics.By("outcome", "done", c.LeasesDone), metrics.By("outcome", "failed", c.LeasesFailed), metrics.By("outcome", "expired", c.LeasesExpired),
-		}},
-		{Name: "p2psched_decisions_total", Help: "Decisions, by kind.", Samples: []metrics.Sample{
-			metrics.By("kind", "introduce", c.Introductions), metrics.By("kind", "part", c.Parts),
-			metrics.By("kind", "grant", c.Grants), metrics.By("kind", "revoke", c.Revocations),
-		}},
-		metrics.Counter("p2psched_stalls_total", "Calls for help from peers that received nothing.", c.Stalls),
-		metrics.Counter("p2psched_bans_total", "Peers banned for false bytes.", c.Banned),
 		metrics.Counter("p2psched_stream_overflows_total", "Streams closed because the peer did not read.", s.Overflows),
 		metrics.Counter("p2psched_malformed_total", "Streams closed because of a malformed message.", s.Malformed),
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
+	defer cancel()
+	c, err := h.coreStats(ctx)
+	if err != nil {
+		return ms // numbers that are not there say more than zeros
+	}
+	return append(ms,
+		metrics.Gauge("p2psched_swarms", "Swarms.", c.Swarms),
+		metrics.Gauge("p2psched_members", "Memberships of peers in swarms.", c.Members),
+		metrics.Gauge("p2psched_leases_active", "Leases of origin reads that are out.", c.LeasesActive),
+		metrics.Metric{Name: "p2psched_leases_total", Help: "Leases that ended, by how.", Samples: []metrics.Sample{
+			metrics.By("outcome", "done", c.LeasesDone), metrics.By("outcome", "failed", c.LeasesFailed), metrics.By("outcome", "expired", c.LeasesExpired),
+		}},
+		metrics.Metric{Name: "p2psched_decisions_total", Help: "Decisions, by kind.", Samples: []metrics.Sample{
+			metrics.By("kind", "introduce", c.Introductions), metrics.By("kind", "part", c.Parts),
+			metrics.By("kind", "grant", c.Grants), metrics.By("kind", "revoke", c.Revocations),
+		}},
+		metrics.Metric{Name: "p2psched_blames_total", Help: "Neighbours reported, by what for.", Samples: []metrics.Sample{
+			metrics.By("fault", "slow", c.Blames[scheduler.Slow]), metrics.By("fault", "unreachable", c.Blames[scheduler.Unreachable]),
+			metrics.By("fault", "false", c.Blames[scheduler.False]),
+		}},
+		metrics.Counter("p2psched_stalls_total", "Calls for help from peers that received nothing.", c.Stalls),
+		metrics.Counter("p2psched_bans_total", "Peers banned for false bytes.", c.Banned),
+	)
 }

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
@@ -24,135 +21,168 @@ import (
 
 // Node is one p2pd: its parts, wired but not yet running.
 type Node struct {
-	cfg    NodeConfig
-	log    *slog.Logger
-	store  *store.Store
-	origin *origin.Origin
-	net    *transport.Transport
-	peer   *peer.Peer
-	mirror *mirror.Mirror
-	client *rpc.Client // nil without a scheduler
-	hub    *Hub        // nil unless embedded
-	admin  *admin
+	cfg     NodeConfig
+	version string
+	log     *slog.Logger
+	store   *store.Store
+	origin  *origin.Origin
+	net     *transport.Transport
+	peer    *peer.Peer
+	mirror  *mirror.Mirror
+	client  *rpc.Client // nil without a scheduler
+	hub     *Hub        // nil unless embedded
 
 	mirrorL, httpL net.Listener
-	serving        atomic.Bool
 }
 
 // NewNode opens the store and all listeners, so that what cannot work fails
-// here, with a clear error, and not later. Run must be called.
-func NewNode(cfg NodeConfig, version string, log *slog.Logger) (n *Node, err error) {
-	n = &Node{cfg: cfg, log: log}
-	defer func() {
-		if err != nil {
+// here, with a clear error, and not later. cfg must be valid. Run must be
+// called.
+func NewNode(cfg NodeConfig, version string, log *slog.Logger) (*Node, error) {
+	n := &Node{cfg: cfg, version: version, log: log}
+	for _, step := range []func() error{n.open, n.wire, n.listen, n.introduce} {
+		if err := step(); err != nil {
 			n.abandon()
+			return nil, err
 		}
-	}()
-	if n.store, err = store.Open(store.Config{
-		Dir: cfg.Store.Path, Capacity: int64(cfg.Store.Capacity), KeepFree: int64(cfg.Store.KeepFree), Logger: log,
-	}); err != nil {
-		return n, err
-	}
-	upload, download := throttle.NewLimiter(int64(cfg.Limits.Upload)), throttle.NewLimiter(int64(cfg.Limits.Download))
-	keyFile := cfg.Peer.KeyFile
-	if keyFile == "" {
-		keyFile = filepath.Join(cfg.Store.Path, "key")
-	}
-	if n.net, err = transport.New(transport.Config{
-		KeyFile: keyFile, Listen: cfg.Peer.Listen, Bulk: cfg.Peer.BulkListen, Advertise: cfg.Peer.Advertise,
-		Zone: cfg.Topology.Zone, Rack: cfg.Topology.Rack, Upload: upload, Download: download,
-		ClearBulk: !*cfg.Peer.BulkTLS, Logger: log,
-	}); err != nil {
-		return n, err
-	}
-	var registries []origin.Registry
-	for _, r := range cfg.Registries {
-		registries = append(registries, origin.Registry{Host: r.Host, Endpoint: r.Endpoint})
-	}
-	if n.origin, err = origin.New(origin.Config{
-		Registries: registries, AllowAll: *cfg.AllowAllRegistries, Download: download,
-		UserAgent: "p2pd/" + version, Logger: log,
-	}); err != nil {
-		return n, err
-	}
-	n.peer = peer.New(peer.Config{
-		Self: n.net.Self(), Store: n.store, Network: n.net, UploadSlots: cfg.Peer.UploadSlots, Logger: log,
-	})
-	if n.mirror, err = mirror.New(mirror.Config{
-		Blobs: blobs{n.peer}, Registries: registriesOf{n.origin}, DefaultRegistry: cfg.Mirror.DefaultRegistry,
-		Drain: time.Duration(cfg.Mirror.Drain), Log: log,
-	}); err != nil {
-		return n, err
-	}
-	if err = n.listen(version); err != nil {
-		return n, err
 	}
 	return n, nil
 }
 
-// listen opens the listeners and what stands behind them.
-func (n *Node) listen(version string) error {
-	var err error
+// open makes the parts that hold something: the disk, and the peer's face to
+// the others.
+func (n *Node) open() (err error) {
+	s, p := n.cfg.Store, n.cfg.Peer
+	if n.store, err = store.Open(store.Config{
+		Dir: s.Path, Capacity: int64(s.Capacity), KeepFree: int64(s.KeepFree), Logger: n.log,
+	}); err != nil {
+		return fmt.Errorf("store.path: %w", err)
+	}
+	if p.KeyFile == "" {
+		p.KeyFile = filepath.Join(s.Path, "key")
+	}
+	// Neighbours and the origin share one download limit: the line is one.
+	download := throttle.NewLimiter(int64(n.cfg.Limits.Download))
+	if n.net, err = transport.New(transport.Config{
+		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
+		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
+		Upload: throttle.NewLimiter(int64(n.cfg.Limits.Upload)), Download: download,
+		ClearBulk: !p.BulkTLS, Logger: n.log,
+	}); err != nil {
+		return fmt.Errorf("peer: %w", err)
+	}
+	registries := make([]origin.Registry, len(n.cfg.Registries))
+	for i, r := range n.cfg.Registries {
+		registries[i] = origin.Registry{Host: r.Host, Endpoint: r.Endpoint}
+	}
+	n.origin, err = origin.New(origin.Config{
+		Registries: registries, AllowAll: n.cfg.AllowAllRegistries, Download: download,
+		UserAgent: "p2pd/" + n.version, Logger: n.log,
+	})
+	return err
+}
+
+// wire makes the parts that only hold on to others.
+func (n *Node) wire() (err error) {
+	n.peer = peer.New(peer.Config{
+		Self: n.net.Self(), Store: n.store, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+	})
+	n.mirror, err = mirror.New(mirror.Config{
+		Blobs: blobs{n.peer}, Registries: registriesOf{n.origin}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
+	})
+	return err
+}
+
+// listen opens the listeners that are not the transport's.
+func (n *Node) listen() (err error) {
 	if n.mirrorL, err = net.Listen("tcp", n.cfg.Mirror.Listen); err != nil {
 		return fmt.Errorf("mirror.listen: %w", err)
 	}
 	if n.httpL, err = net.Listen("tcp", n.cfg.HTTP.Listen); err != nil {
 		return fmt.Errorf("http.listen: %w", err)
 	}
+	return nil
+}
+
+// introduce makes the way to the scheduler, if there is to be one.
+func (n *Node) introduce() (err error) {
 	address := n.cfg.Scheduler.Address
 	if e := n.cfg.EmbeddedScheduler; e.Enabled {
 		if n.hub, err = newHub(HubConfig{Listen: e.Listen}, n.log); err != nil {
-			return err
+			return fmt.Errorf("embeddedScheduler.listen: %w", err)
 		}
 		address = n.hub.addressHere()
 	}
 	if address != "" {
 		n.client = rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.net.Self(), Handler: n.peer, Logger: n.log})
 	}
-	n.admin = newAdmin(n.metricsHandler(version), n.readiness)
 	return nil
 }
 
-// readiness does not depend on peers or a scheduler: without them the node
-// serves from the origin.
-func (n *Node) readiness() error {
-	if !n.serving.Load() {
-		return errors.New("not serving: starting or shutting down")
-	}
-	return nil
-}
+// MirrorAddr is where containerd asks.
+func (n *Node) MirrorAddr() net.Addr { return n.mirrorL.Addr() }
 
-// Handler is the mirror's, for tests.
-func (n *Node) Handler() http.Handler { return n.mirror }
+// HTTPAddr is where health and metrics are.
+func (n *Node) HTTPAddr() net.Addr { return n.httpL.Addr() }
 
-// Run serves until ctx ends. Then client streams that are running are
-// finished, within mirror.drain, while pieces still come and go; only after
-// that the peer leaves the swarm.
+// Run serves until ctx ends. Then, in this order: no new requests are taken
+// and running ones are finished, within mirror.drain, while pieces still come
+// and go; the peer leaves its swarms; downloads stop; neighbours are cut; and
+// the store is closed.
 func (n *Node) Run(ctx context.Context) error {
-	defer n.store.Close()
-	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	g, inner := errgroup.WithContext(inner)
-	g.Go(func() error { return n.net.Run(inner, faulty(n.peer)) })
-	g.Go(func() error { return n.peer.Run(inner) })
-	g.Go(func() error { return n.admin.run(inner, n.httpL) })
+	admin := newAdmin(n.metricsHandler(), n.cfg.HTTP.Pprof, n.checks(ctx))
+	parts := []part{{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, n.httpL, admin) }}}
 	if n.hub != nil {
-		g.Go(func() error { return n.hub.serve(inner) })
+		parts = append(parts, part{"embedded scheduler", n.hub.serve})
 	}
+	parts = append(parts,
+		part{"transport", func(ctx context.Context) error { return n.net.Run(ctx, faulty(n.peer)) }},
+		part{"peer", n.peer.Run})
 	if n.client != nil {
-		g.Go(func() error { return n.client.Run(inner) })
+		parts = append(parts, part{"scheduler's client", n.client.Run})
 	}
-	g.Go(func() error {
-		defer stop()
-		front, cancel := context.WithCancel(ctx)
-		defer cancel()
-		context.AfterFunc(inner, cancel)
-		context.AfterFunc(front, func() { n.serving.Store(false) })
-		n.serving.Store(true)
-		n.log.Info("serving", "mirror", n.mirrorL.Addr(), "peer", n.net.Self().ID, "scheduler", n.cfg.Scheduler.Address)
-		return n.mirror.Serve(front, n.mirrorL)
-	})
-	return g.Wait()
+	parts = append(parts, part{"mirror", func(ctx context.Context) error { return n.mirror.Serve(ctx, n.mirrorL) }})
+
+	self := n.net.Self()
+	n.log.Info("serving", "mirror", n.mirrorL.Addr().String(), "http", n.httpL.Addr().String(),
+		"peer", self.ID, "addrs", self.Addrs, "bulk", self.Bulk, "scheduler", n.cfg.Scheduler.Address, "version", n.version)
+	err := runParts(ctx, parts)
+	if closeErr := n.store.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("close store: %w", closeErr)
+	}
+	n.log.Info("stopped")
+	return err
+}
+
+// checks are what /readyz asks. A scheduler is not needed: without one the
+// node serves from the origin.
+func (n *Node) checks(stop context.Context) []check {
+	return []check{
+		{name: "shutdown", fails: func(context.Context) error {
+			if stop.Err() != nil {
+				return errors.New("shutting down")
+			}
+			return nil
+		}},
+		{name: "store", fails: func(context.Context) error {
+			_, err := os.Stat(n.cfg.Store.Path)
+			return err
+		}},
+		{name: "mirror", fails: func(ctx context.Context) error {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", n.mirrorL.Addr().String())
+			if err != nil {
+				return err
+			}
+			return conn.Close()
+		}},
+		{name: "scheduler", optional: true, fails: func(context.Context) error {
+			if !n.peer.Stats().Attached {
+				return errors.New("no scheduler; what no peer is known to have comes from the origin")
+			}
+			return nil
+		}},
+	}
 }
 
 // abandon closes what NewNode had opened before it failed.
@@ -161,9 +191,6 @@ func (n *Node) abandon() {
 		if l != nil {
 			_ = l.Close()
 		}
-	}
-	if n.hub != nil {
-		_ = n.hub.l.Close()
 	}
 	if n.net != nil {
 		done, cancel := context.WithCancel(context.Background())

@@ -1,97 +1,58 @@
 package daemon
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-)
+import "github.com/spf13/pflag"
 
-// Setting is one key of a configuration that flags and the environment can
-// set as well. A flag beats the environment, the environment beats the file.
-type Setting struct {
-	// Flag is the name on the command line; Env derives from it.
-	Flag  string
-	Usage string
-	// Bool settings need no value on the command line.
-	Bool bool
-	set  func(v string) error
+// Every key of a configuration has a flag, and every flag an environment
+// variable, by one rule (flagName, envName): mirror.defaultRegistry is
+// --mirror-default-registry is P2PD_MIRROR_DEFAULT_REGISTRY. A test holds the
+// flags below to it.
+
+// Flags declares a flag for each key. Flags write into c; their defaults are
+// what c holds now.
+func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
+	m, p, s := &c.Mirror, &c.Peer, &c.Store
+	text(fs, &m.Listen, "mirror-listen", "where containerd asks for images; on loopback")
+	text(fs, &m.DefaultRegistry, "mirror-default-registry", "`host` of the registry that is meant by requests that name none")
+	fs.Var(&m.Drain, "mirror-drain", "how long running transfers may take to end at shutdown")
+	text(fs, &p.Listen, "peer-listen", "where neighbours connect, for what they tell each other")
+	text(fs, &p.BulkListen, "peer-bulk-listen", "where neighbours fetch pieces")
+	text(fs, &p.Advertise, "peer-advertise", "`host` name or IP address that neighbours are told; empty: this machine's first global one")
+	text(fs, &p.KeyFile, "peer-key-file", "`file` with this peer's identity, made on the first start; empty: the file \"key\" in the store's folder")
+	fs.BoolVar(&p.BulkTLS, "peer-bulk-tls", p.BulkTLS, "encrypt pieces; off only in networks that are encrypted already, and then on all peers")
+	fs.IntVar(&p.UploadSlots, "peer-upload-slots", p.UploadSlots, "pieces served at once; 0: the built-in number")
+	c.HTTP.flags(fs)
+	text(fs, &c.Scheduler.Address, "scheduler", "`host:port` of the scheduler; empty: work alone against the origin")
+	fs.BoolVar(&c.EmbeddedScheduler.Enabled, "embedded-scheduler", c.EmbeddedScheduler.Enabled, "run a scheduler in this process")
+	text(fs, &c.EmbeddedScheduler.Listen, "embedded-scheduler-listen", "where peers connect to the embedded scheduler")
+	text(fs, &s.Path, "store-path", "`folder` for blobs; p2pd alone writes to it")
+	fs.Var(&s.Capacity, "store-capacity", "most that blobs may take on the disk")
+	fs.Var(&s.KeepFree, "store-keep-free", "what is left free on the disk, even if that means less than the capacity")
+	fs.Var(&c.Registries, "registries", "hosts with an endpoint of their own, as HOST=URL,...; those with addresses or local names must be listed")
+	fs.BoolVar(&c.AllowAllRegistries, "allow-all-registries", c.AllowAllRegistries, "serve images of every public registry, besides those listed")
+	fs.Var(&c.Limits.Upload, "limits-upload", "bytes a second to neighbours; 0: no limit")
+	fs.Var(&c.Limits.Download, "limits-download", "bytes a second from neighbours and origin; 0: no limit")
+	text(fs, &c.Topology.Zone, "topology-zone", "`zone` of this node")
+	text(fs, &c.Topology.Rack, "topology-rack", "`rack` of this node")
+	c.Log.flags(fs)
 }
 
-// Env is the environment variable of a setting: P2PD_MIRROR_LISTEN for
-// --mirror-listen.
-func (s Setting) Env(prefix string) string {
-	return prefix + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_"))
+// Flags declares a flag for each key. Flags write into c; their defaults are
+// what c holds now.
+func (c *HubConfig) Flags(fs *pflag.FlagSet) {
+	text(fs, &c.Listen, "listen", "where peers connect")
+	c.HTTP.flags(fs)
+	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
+	c.Log.flags(fs)
 }
 
-// Settings are those of p2pd that c can be given without a file.
-func (c *NodeConfig) Settings() []Setting {
-	return append([]Setting{
-		text("mirror-listen", "where containerd asks, HOST:PORT", &c.Mirror.Listen),
-		text("default-registry", "registry of requests that name none with ns=", &c.Mirror.DefaultRegistry),
-		text("peer-listen", "where neighbours connect for HAVE and control", &c.Peer.Listen),
-		text("bulk-listen", "where neighbours fetch pieces", &c.Peer.BulkListen),
-		text("advertise", "address told to neighbours; empty: detected", &c.Peer.Advertise),
-		text("http-listen", "where /livez, /readyz and /metrics are", &c.HTTP.Listen),
-		text("scheduler", "address of the scheduler, HOST:PORT; empty: none", &c.Scheduler.Address),
-		flag("embedded-scheduler", "run a scheduler in this process", &c.EmbeddedScheduler.Enabled),
-		text("embedded-scheduler-listen", "where the embedded scheduler listens", &c.EmbeddedScheduler.Listen),
-		text("store-path", "folder of the store", &c.Store.Path),
-		value("store-capacity", "bytes that the store may use, such as 20GiB", c.Store.Capacity.Set),
-		value("upload-limit", "bytes a second sent to neighbours; 0: no limit", c.Limits.Upload.Set),
-		value("download-limit", "bytes a second received; 0: no limit", c.Limits.Download.Set),
-		text("zone", "zone of this node", &c.Topology.Zone),
-		text("rack", "rack of this node", &c.Topology.Rack),
-	}, c.Log.settings()...)
+func (c *HTTPConfig) flags(fs *pflag.FlagSet) {
+	text(fs, &c.Listen, "http-listen", "where /livez, /readyz and /metrics are")
+	fs.BoolVar(&c.Pprof, "http-pprof", c.Pprof, "serve /debug/pprof/ there too; on loopback only")
 }
 
-// Settings are those of the scheduler.
-func (c *HubConfig) Settings() []Setting {
-	return append([]Setting{
-		text("listen", "where peers connect, HOST:PORT", &c.Listen),
-		text("http-listen", "where /livez, /readyz and /metrics are", &c.HTTP.Listen),
-		value("seed", "makes choices among equals repeatable; 0 draws one", func(v string) (err error) {
-			c.Seed, err = strconv.ParseUint(v, 10, 64)
-			return err
-		}),
-	}, c.Log.settings()...)
+func (c *LogConfig) flags(fs *pflag.FlagSet) {
+	text(fs, &c.Level, "log-level", "debug, info, warn or error")
+	text(fs, &c.Format, "log-format", "text or json")
 }
 
-func (c *LogConfig) settings() []Setting {
-	return []Setting{
-		text("log-level", "debug, info, warn or error", &c.Level),
-		text("log-format", "text or json", &c.Format),
-	}
-}
-
-func text(flag, usage string, to *string) Setting {
-	return Setting{Flag: flag, Usage: usage, set: func(v string) error { *to = v; return nil }}
-}
-
-func value(flag, usage string, set func(string) error) Setting {
-	return Setting{Flag: flag, Usage: usage, set: set}
-}
-
-func flag(name, usage string, to *bool) Setting {
-	return Setting{Flag: name, Usage: usage, Bool: true, set: func(v string) (err error) {
-		*to, err = strconv.ParseBool(v)
-		return err
-	}}
-}
-
-// Apply sets what the environment and then the flags give. env is
-// os.LookupEnv; flags are those set on the command line, by name.
-func Apply(settings []Setting, prefix string, env func(string) (string, bool), flags map[string]string) error {
-	for _, s := range settings {
-		if v, ok := env(s.Env(prefix)); ok {
-			if err := s.set(v); err != nil {
-				return fmt.Errorf("environment %s=%q: %w", s.Env(prefix), v, err)
-			}
-		}
-		if v, ok := flags[s.Flag]; ok {
-			if err := s.set(v); err != nil {
-				return fmt.Errorf("flag --%s=%q: %w", s.Flag, v, err)
-			}
-		}
-	}
-	return nil
-}
+func text(fs *pflag.FlagSet, v *string, name, usage string) { fs.StringVar(v, name, *v, usage) }
