@@ -97,11 +97,40 @@ func TestPicker(t *testing.T) {
 				k.rarity[i] = 5
 			}
 			k.rarity[c.rare] = 1
-			got, ok := k.pick(bits(c.has...), c.front)
-			if ok == c.none || ok && got != c.want {
-				t.Errorf("picked %d, %v; want %d", got, ok, c.want)
+			wanted := 0
+			for range 100 {
+				got, ok := k.pick(bits(c.has...), c.front)
+				if ok == c.none {
+					t.Fatalf("picked %d, %v", got, ok)
+				}
+				if ok && got == c.want {
+					wanted++
+				}
+			}
+			if !c.none && wanted < 60 { // the rest are urgent picks
+				t.Errorf("picked %d only %d times of 100", c.want, wanted)
 			}
 		})
+	}
+}
+
+// A reader is not left waiting for a piece that everybody has.
+func TestPickerDoesNotStarveTheFront(t *testing.T) {
+	k := newPicker(rand.New(rand.NewPCG(1, 2)), 1000)
+	all := piece.FullBitfield(1000)
+	for i := range k.rarity {
+		k.rarity[i] = 1
+	}
+	k.rarity[0] = 9
+	for n := 1; ; n++ {
+		i, _ := k.pick(&all, 0)
+		if i == 0 {
+			return
+		}
+		if n > WindowPieces {
+			t.Fatal("the front was passed over for a whole window")
+		}
+		k.need.Clear(i)
 	}
 }
 
