@@ -47,8 +47,9 @@ func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
 			}
 		}
 	}
+	end := front + WindowPieces
 	for i := range k.need.From(front) {
-		if best >= 0 && (urgent || i >= front+WindowPieces) {
+		if best >= 0 && (urgent || best < end && i >= end) {
 			return best, true
 		}
 		if has.Has(i) {
