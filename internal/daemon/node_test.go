@@ -21,15 +21,19 @@ func TestANodeAlone(t *testing.T) {
 	u.release()
 	n, _ := startNode(t, nodeConfig(t, u))
 
+	admin := "http://" + n.HTTPAddr().String()
 	for range 2 { // the second time from the store
 		status, body := get(t, blobURL(n, u))
 		if status != http.StatusOK || body != string(u.content) {
 			t.Fatalf("status %d, %d bytes", status, len(body))
 		}
 		u.Close()
+		until(t, "the blob is whole in the store", func() bool {
+			_, page := get(t, admin+"/metrics")
+			return sample(t, page, "p2pd_store_blobs") == "1"
+		})
 	}
 
-	admin := "http://" + n.HTTPAddr().String()
 	if status, body := get(t, admin+"/livez"); status != http.StatusOK || body != "ok" {
 		t.Errorf("/livez: %d %q", status, body)
 	}
@@ -131,10 +135,10 @@ func TestEmbeddedScheduler(t *testing.T) {
 		_, body := get(t, "http://"+n.HTTPAddr().String()+"/readyz?verbose")
 		return strings.Contains(body, "[+]scheduler ok")
 	})
-	_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
-	if got := sample(t, page, "p2psched_peers"); got != "1" {
-		t.Errorf("p2psched_peers = %s", got)
-	}
+	until(t, "the scheduler counts the node", func() bool {
+		_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
+		return sample(t, page, "p2psched_peers") == "1"
+	})
 	if status, _ := get(t, "http://"+n.HTTPAddr().String()+"/debug/pprof/"); status != http.StatusOK {
 		t.Errorf("the profiler answers %d though it is on", status)
 	}
