@@ -229,9 +229,11 @@ func (d *download) dropFetch(f *fetch) {
 }
 
 // tickFetches enforces deadlines and hedges what is late. A transfer that
-// shows no byte is given up; one that is merely slow only once another
-// neighbour could do better, since what has arrived of it is lost.
+// shows no byte is given up. One that is merely slow is asked of a second
+// neighbour only when somebody waits for it: at the end, or for a reader.
+// Earlier there is other work, and what has arrived of it would be lost.
 func (d *download) tickFetches(now time.Time) {
+	front, endgame := d.front(), d.picker == nil || d.picker.need.Count() == 0
 	for i, fs := range d.fetches {
 		f := fs[0]
 		_, length := d.layout.Bounds(i)
@@ -246,7 +248,7 @@ func (d *download) tickFetches(now time.Time) {
 		case still > patience:
 			f.late = true
 			f.cancel()
-		case known && len(fs) == 1 && age > max(minDeadline, hedgeFactor*usual):
+		case known && len(fs) == 1 && (endgame || i == front) && age > max(minDeadline, hedgeFactor*usual):
 			d.hedgeFetch(i, f, now)
 		}
 	}
