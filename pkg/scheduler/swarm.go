@@ -141,14 +141,16 @@ func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield
 	if size == SizeUnknown {
 		return
 	}
+	told := m.knows
+	m.knows = true
 	if sw.size == SizeUnknown && !s.resize(sw, size) {
+		m.knows = told
 		return
 	}
 	if size != sw.size {
 		s.stats.SizeConflicts++
 		return
 	}
-	m.knows = true
 	if have.Len() != sw.layout.Count() {
 		return
 	}

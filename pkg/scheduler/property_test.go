@@ -1,0 +1,318 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// audit recounts what the scheduler keeps count of, and returns what is wrong.
+func (s *Scheduler) audit() error {
+	hostLeases := make(map[*host]int)
+	nodeLeases := make(map[*node]int)
+	for d, sw := range s.swarms {
+		if len(sw.order) == 0 || len(sw.order) != len(sw.members) {
+			return fmt.Errorf("%s: %d members in order, %d by name", d.Short(), len(sw.order), len(sw.members))
+		}
+		if err := sw.audit(s.cfg, hostLeases, nodeLeases); err != nil {
+			return fmt.Errorf("%s: %w", d.Short(), err)
+		}
+		if (len(sw.leases) > 0 || sw.wanting()) != (sw.working >= 0) {
+			return fmt.Errorf("%s: working %d with %d leases and %d free pieces", d.Short(), sw.working, len(sw.leases), sw.free)
+		}
+	}
+	for name, h := range s.hosts {
+		if h.leases != hostLeases[h] || h.leases > s.cfg.LeasesPerHost {
+			return fmt.Errorf("host %s: counts %d leases, has %d", name, h.leases, hostLeases[h])
+		}
+	}
+	members := 0
+	for id, n := range s.peers {
+		members += len(n.members)
+		if n.leases != nodeLeases[n] {
+			return fmt.Errorf("peer %s: counts %d leases, has %d", id, n.leases, nodeLeases[n])
+		}
+	}
+	if members != s.stats.Members {
+		return fmt.Errorf("counts %d members, has %d", s.stats.Members, members)
+	}
+	return nil
+}
+
+func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*node]int) error {
+	leased := piece.NewBitfield(sw.layout.Count())
+	mine := make(map[*member]int)
+	for _, l := range sw.leases {
+		hostLeases[l.host]++
+		nodeLeases[l.holder.node]++
+		mine[l.holder]++
+		if sw.members[l.holder.node.peer.ID] != l.holder {
+			return fmt.Errorf("lease %d is held by %s, who left", l.id, l.holder.node.peer.ID)
+		}
+		for i := l.pieces.First; i < l.pieces.End; i++ {
+			if !leased.Set(i) {
+				return fmt.Errorf("piece %d is leased twice", i)
+			}
+		}
+	}
+	holders := make([]int32, len(sw.holders))
+	seeds := 0
+	for i, m := range sw.order {
+		if m.at != i || m.leases != mine[m] {
+			return fmt.Errorf("member %s: at %d of %d, counts %d leases, has %d", m.node.peer.ID, m.at, i, m.leases, mine[m])
+		}
+		if m.complete {
+			seeds++
+		}
+		for p := range m.have.All() {
+			holders[p]++
+		}
+		if len(m.edges) > cfg.MaxNeighbours {
+			return fmt.Errorf("member %s has %d neighbours", m.node.peer.ID, len(m.edges))
+		}
+		for _, o := range m.edges {
+			if o == m || sw.members[o.node.peer.ID] != o || !slices.Contains(o.edges, m) {
+				return fmt.Errorf("edge of %s to %s is not one of two members", m.node.peer.ID, o.node.peer.ID)
+			}
+		}
+	}
+	free := 0
+	for p, n := range holders {
+		if n != sw.holders[p] || leased.Has(p) != sw.leased.Has(p) {
+			return fmt.Errorf("piece %d: counts %d holders, has %d", p, sw.holders[p], n)
+		}
+		if n == 0 && !leased.Has(p) {
+			free++
+		}
+	}
+	if sw.size != SizeUnknown && free != sw.free || seeds != len(sw.seeds) {
+		return fmt.Errorf("counts %d free pieces and %d seeds, has %d and %d", sw.free, len(sw.seeds), free, seeds)
+	}
+	return nil
+}
+
+// world is what the peers of a property test really have.
+type world struct {
+	s      *Scheduler
+	now    time.Time
+	up     map[PeerID]bool
+	have   map[PeerID]map[piece.Digest]piece.Bitfield
+	leases map[LeaseID]Grant
+	blobs  map[piece.Digest]piece.Layout
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		s: New(Config{
+			Seed: rapid.Uint64().Draw(t, "seed"), Neighbours: rapid.IntRange(1, 4).Draw(t, "neighbours"), MaxNeighbours: 6,
+			LeasesPerHost: rapid.IntRange(1, 6).Draw(t, "perHost"),
+		}),
+		now: time.Unix(0, 0), up: make(map[PeerID]bool), have: make(map[PeerID]map[piece.Digest]piece.Bitfield),
+		leases: make(map[LeaseID]Grant), blobs: make(map[piece.Digest]piece.Layout),
+	}
+	for i, mib := range []int64{0, 1, 5, 40} {
+		l, _ := piece.NewLayout(mib << 20)
+		w.blobs[piece.Sum([]byte{byte(i)})] = l
+	}
+	return w
+}
+
+// step plays one event and checks everything that must hold after it.
+func (w *world) step(t *rapid.T, e Event) {
+	before := make(map[PeerID]bool)
+	for p := range w.up {
+		before[p] = true
+	}
+	for _, d := range w.s.Step(w.now, e) {
+		if !w.up[d.Recipient()] {
+			t.Fatalf("%#v to %s, who is not there", d, d.Recipient())
+		}
+		if d.Why() == "" {
+			t.Fatalf("%#v has no reason", d)
+		}
+		switch d := d.(type) {
+		case Grant:
+			w.leases[d.Lease.ID] = d
+		case Revoke:
+			delete(w.leases, d.Lease)
+		case Introduce:
+			for _, p := range d.Peers {
+				if p.ID == d.To {
+					t.Fatalf("%s is introduced to itself", d.To)
+				}
+			}
+		}
+	}
+	if err := w.s.audit(); err != nil {
+		t.Fatalf("after %#v: %v", e, err)
+	}
+}
+
+func (w *world) bits(p PeerID, d piece.Digest) piece.Bitfield {
+	if b, ok := w.have[p][d]; ok {
+		return b.Clone()
+	}
+	return piece.NewBitfield(w.blobs[d].Count())
+}
+
+func (w *world) set(p PeerID, d piece.Digest, b piece.Bitfield) {
+	if w.have[p] == nil {
+		w.have[p] = make(map[piece.Digest]piece.Bitfield)
+	}
+	w.have[p][d] = b
+}
+
+// read gives a lease's holder its pieces, as the origin would.
+func (w *world) read(g Grant) {
+	b := w.bits(g.To, g.Digest)
+	run := g.Lease.Pieces
+	if g.Lease.Whole {
+		run = piece.Range{First: 0, End: w.blobs[g.Digest].Count()}
+	}
+	for i := run.First; i < run.End; i++ {
+		b.Set(i)
+	}
+	w.set(g.To, g.Digest, b)
+}
+
+// Whatever happens in whatever order, the counts are right, the budgets are
+// kept and nobody hears of what does not concern him.
+func TestAnythingMayHappen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		peers := []PeerID{"a", "b", "c", "d", "e", "f", "g", "h"}
+		var digests []piece.Digest
+		for i := range 4 {
+			digests = append(digests, piece.Sum([]byte{byte(i)}))
+		}
+		peer := rapid.SampledFrom(peers)
+		blob := rapid.SampledFrom(digests)
+		t.Repeat(map[string]func(*rapid.T){
+			"up": func(t *rapid.T) {
+				p := peer.Draw(t, "peer")
+				zone := rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone")
+				if !w.up[p] {
+					w.up[p] = true
+					w.step(t, PeerUp{Peer: Peer{ID: p, Zone: zone, Rack: zone}})
+				}
+			},
+			"down": func(t *rapid.T) {
+				p := peer.Draw(t, "peer")
+				delete(w.up, p)
+				delete(w.have, p)
+				w.step(t, PeerDown{Peer: p})
+			},
+			"join": func(t *rapid.T) {
+				p, d := peer.Draw(t, "peer"), blob.Draw(t, "blob")
+				m := Membership{Digest: d, Size: SizeUnknown, Origin: rapid.SampledFrom([]string{"", "o1", "o2"}).Draw(t, "origin")}
+				if rapid.Bool().Draw(t, "knows") {
+					m.Size, m.Have = w.blobs[d].Size(), w.bits(p, d)
+				}
+				w.step(t, Join{Peer: p, Blobs: []Membership{m}})
+			},
+			"leave": func(t *rapid.T) { w.step(t, Leave{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob")}) },
+			"summary": func(t *rapid.T) {
+				p, d := peer.Draw(t, "peer"), blob.Draw(t, "blob")
+				b := w.bits(p, d)
+				if b.Len() > 0 {
+					i := rapid.IntRange(0, b.Len()-1).Draw(t, "piece")
+					if rapid.Bool().Draw(t, "gains") {
+						b.Set(i)
+					} else {
+						b.Clear(i)
+					}
+				}
+				w.set(p, d, b)
+				w.step(t, Summary{Peer: p, Blobs: []Progress{{
+					Digest: d, Size: w.blobs[d].Size(), Have: b, Stalled: rapid.Bool().Draw(t, "stalled"),
+					Rates: []NeighbourBytes{{Peer: peer.Draw(t, "neighbour")}},
+				}}})
+			},
+			"lie about the size": func(t *rapid.T) {
+				w.step(t, Summary{Peer: peer.Draw(t, "peer"), Blobs: []Progress{{Digest: blob.Draw(t, "blob"), Size: 12345}}})
+			},
+			"blame": func(t *rapid.T) {
+				w.step(t, Blame{Peer: peer.Draw(t, "peer"), Neighbour: peer.Draw(t, "neighbour"), Digest: blob.Draw(t, "blob"),
+					Fault: Fault(rapid.IntRange(1, 3).Draw(t, "fault"))})
+			},
+			"lease ends": func(t *rapid.T) {
+				for _, g := range w.leases {
+					o := Outcome(rapid.IntRange(1, 4).Draw(t, "outcome"))
+					delete(w.leases, g.Lease.ID)
+					if o == Done {
+						w.read(g)
+					}
+					w.step(t, LeaseEnd{Peer: g.To, Digest: g.Digest, Lease: g.Lease.ID, Outcome: o})
+					return
+				}
+			},
+			"tick": func(t *rapid.T) {
+				w.now = w.now.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
+				w.step(t, Tick{})
+			},
+		})
+	})
+}
+
+// Once members do what they are told, every blob that one of them can read
+// becomes whole in the swarm, each piece read once.
+func TestEveryPieceIsLeasedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		d := piece.Sum([]byte{3})
+		layout := w.blobs[d]
+		n := rapid.IntRange(1, 8).Draw(t, "members")
+		for i := range n {
+			p := PeerID(rune('a' + i))
+			w.up[p] = true
+			w.step(t, PeerUp{Peer: Peer{ID: p}})
+			w.step(t, Join{Peer: p, Blobs: []Membership{{Digest: d, Size: layout.Size(), Have: w.bits(p, d), Origin: "o"}}})
+		}
+		read := make(map[int]int)
+		for range 200 {
+			w.now = w.now.Add(TickEvery)
+			w.step(t, Tick{})
+			for id, g := range w.leases {
+				delete(w.leases, id)
+				for i := g.Lease.Pieces.First; i < g.Lease.Pieces.End; i++ {
+					read[i]++
+				}
+				w.read(g)
+				w.step(t, LeaseEnd{Peer: g.To, Digest: d, Lease: id, Outcome: Done})
+				w.step(t, Summary{Peer: g.To, Blobs: []Progress{{Digest: d, Size: layout.Size(), Have: w.bits(g.To, d)}}})
+			}
+		}
+		for i := range layout.Count() {
+			if read[i] != 1 {
+				t.Fatalf("piece %d was read %d times", i, read[i])
+			}
+		}
+	})
+}
+
+// BenchmarkJoin is a flash crowd: ten thousand peers join the twenty layers of
+// one image.
+func BenchmarkJoin(b *testing.B) {
+	const peers, layers = 10_000, 20
+	l, _ := piece.NewLayout(200 << 20)
+	for b.Loop() {
+		s := New(Config{Seed: 1})
+		now := time.Unix(0, 0)
+		for i := range peers {
+			id := PeerID(fmt.Sprintf("peer-%05d", i))
+			s.Step(now, PeerUp{Peer: Peer{ID: id, Zone: fmt.Sprint("z", i%3)}})
+			j := Join{Peer: id}
+			for k := range layers {
+				j.Blobs = append(j.Blobs, Membership{Digest: piece.Sum([]byte{byte(k)}), Size: l.Size(), Have: piece.NewBitfield(l.Count()), Origin: "o"})
+			}
+			now = now.Add(100 * time.Microsecond)
+			s.Step(now, j)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*peers), "ns/peer")
+}
