@@ -34,6 +34,7 @@ test: test-unit test-e2e ## all tests; those that need root are named when skipp
 .PHONY: test-unit
 test-unit:
 	go test -race $(UNIT)
+	go test -tags p2pd_faults -run Faults ./internal/daemon
 
 .PHONY: test-e2e
 ifeq ($(ROOT),yes)
@@ -45,7 +46,7 @@ endif
 
 .PHONY: e2e
 e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
-	P2PD_E2E=1 go test -count=1 ./e2e/...
+	P2PD_E2E=1 go test -count=1 -timeout 40m ./e2e/...
 
 .PHONY: e2e-deps
 e2e-deps:

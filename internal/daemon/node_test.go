@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,7 +178,7 @@ func TestStopFinishesRunningTransfers(t *testing.T) {
 
 	u.release()
 	rest, err := io.ReadAll(res.Body)
-	if err != nil || !bytes.Equal(append(first, rest...), u.content) {
+	if err != nil || !bytes.Equal(slices.Concat(first, rest), u.content) {
 		t.Errorf("%d bytes of %d, %v", len(first)+len(rest), len(u.content), err)
 	}
 	r.wait(t)
