@@ -6,11 +6,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 
-# The demo and the swarm benchmark.
-NODES ?= 4
-SIZE ?= 200MiB
-NODE_RATE ?= 1Gbit
-ORIGIN_RATE ?= 200Mbit
+# NODES, SIZE, NODE_RATE and ORIGIN_RATE shape the demo and the swarm
+# benchmark; without them the programs' own defaults hold.
+SHAPE = $(if $(NODES),-nodes $(NODES)) $(if $(SIZE),-size $(SIZE))
+RATES = $(if $(NODE_RATE),-node-rate $(NODE_RATE)) $(if $(ORIGIN_RATE),-origin-rate $(ORIGIN_RATE))
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 10s
 
@@ -56,15 +55,15 @@ e2e-deps:
 
 .PHONY: demo
 demo: e2e-deps ## NODES containerds pull one image of SIZE through p2pd (root)
-	go run ./e2e/cmd/demo -nodes $(NODES) -size $(SIZE)
+	go run ./e2e/cmd/demo $(SHAPE)
 
 .PHONY: bench
 bench: ## the packages' benchmarks
 	go test -run '^$$' -bench . -benchmem $(UNIT)
 
 .PHONY: bench-swarm
-bench-swarm: e2e-deps ## NODES at NODE_RATE, an origin at ORIGIN_RATE, a blob of SIZE, against the bound (root)
-	go run ./e2e/cmd/bench-swarm -nodes $(NODES) -size $(SIZE) -node-rate $(NODE_RATE) -origin-rate $(ORIGIN_RATE)
+bench-swarm: e2e-deps ## NODES at NODE_RATE and an origin at ORIGIN_RATE: one image of SIZE against the bound (root)
+	go run ./e2e/cmd/bench-swarm $(SHAPE) $(RATES)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
