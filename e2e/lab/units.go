@@ -63,7 +63,7 @@ func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func parse(text string, units []unit, example string) (int64, error) {
 	for _, u := range units {
-		number, ok := strings.CutSuffix(text, u.suffix)
+		number, ok := strings.CutSuffix(strings.ToLower(text), strings.ToLower(u.suffix))
 		if !ok {
 			continue
 		}
