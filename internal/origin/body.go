@@ -5,96 +5,104 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"regexp"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/throttle"
-	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// contentRange is "bytes FIRST-LAST/SIZE" (RFC 9110 §14.4).
-var contentRange = regexp.MustCompile(`^bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)$`)
-
-// checkRange holds a 206 against what was asked for: [off, off+n), to the end
-// if n is negative. It returns the blob's size and the answer's length.
-func checkRange(r *http.Response, off, n int64) (size, length int64, err error) {
-	v := r.Header.Get("Content-Range")
-	m := contentRange.FindStringSubmatch(v)
-	if m == nil {
-		return 0, 0, fmt.Errorf("origin sent Content-Range %q", clean(v))
-	}
-	first, _ := strconv.ParseInt(m[1], 10, 64) // 18 digits always fit
-	last, _ := strconv.ParseInt(m[2], 10, 64)
-	size = scheduler.SizeUnknown
-	if m[3] != "*" {
-		size, _ = strconv.ParseInt(m[3], 10, 64)
-	}
-	length = last - first + 1
-	switch {
-	case first != off, length <= 0, size != scheduler.SizeUnknown && last >= size,
-		n >= 0 && length > n, r.ContentLength >= 0 && r.ContentLength != length:
-		return 0, 0, fmt.Errorf("origin sent range %q where bytes from %d were asked for", clean(v), off)
-	}
-	return size, length, nil
-}
-
-// errStalled ends a body that shows no byte for too long.
-var errStalled = errors.New("origin stopped sending")
-
-// body is an answer's content: limited, throttled, counted, and cut when it
-// stalls.
+// body is the content of an answer on its way to a reader: of the length that
+// was promised, limited, counted, and cut when it stalls.
 type body struct {
+	o      *Origin
+	answer *answer
 	r      io.Reader
-	close  func() error
-	timer  *time.Timer
-	wait   time.Duration
-	stuck  atomic.Bool
-	count  *atomic.Int64
+	broken atomic.Bool // counted as an error
 	closed atomic.Bool
 }
 
-// body wraps resp. It ends the request's context when it is closed, and when
-// no byte comes for the stall timeout; time spent waiting for our own limit,
-// or for a reader that is slow, does not count.
-func (o *Origin) body(ctx context.Context, cancel context.CancelFunc, resp *http.Response, n int64) io.ReadCloser {
-	b := &body{wait: o.cfg.StallTimeout, count: &o.stats.bytes}
-	b.timer = time.AfterFunc(time.Hour, func() { b.stuck.Store(true); cancel() })
-	b.timer.Stop()
-	var r io.Reader = timedReader{b, resp.Body}
+// body takes over a. Exactly n bytes come out of it, or an error; a negative
+// n means as many as the origin sends.
+func (o *Origin) body(a *answer, n int64) *body {
+	var r io.Reader = newWatch(a, o.cfg.StallTimeout, &o.stats.bytes)
 	if n >= 0 {
-		r = io.LimitReader(r, n)
+		r = &exact{r: r, left: n}
 	}
-	b.r = throttle.Reader(ctx, r, o.cfg.Download)
-	b.close = func() error { b.timer.Stop(); cancel(); return resp.Body.Close() }
-	return b
+	// The limit is outermost, so that waiting for it is no stall.
+	return &body{o: o, answer: a, r: throttle.Reader(a.ctx, r, o.cfg.Download)}
 }
 
-// timedReader arms the stall timer around each read.
-type timedReader struct {
-	b *body
-	r io.Reader
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	// A reader that gave up is no fault of the origin's.
+	if !b.closed.Load() && !errors.Is(err, context.Canceled) && !b.broken.Swap(true) {
+		b.o.stats.broken.Add(1)
+	}
+	return n, fmt.Errorf("%s: %w", b.answer.question, &quiet{err})
 }
 
-func (t timedReader) Read(p []byte) (int, error) {
-	t.b.timer.Reset(t.b.wait)
-	n, err := t.r.Read(p)
-	t.b.timer.Stop()
-	t.b.count.Add(int64(n))
-	if err != nil && t.b.stuck.Load() {
-		err = fmt.Errorf("%w for %s", errStalled, t.b.wait)
+// Close implements io.Closer; a second call does nothing.
+func (b *body) Close() error {
+	if !b.closed.Swap(true) {
+		b.answer.end() // first: a Read that waits holds the body's lock
+		b.answer.close()
+	}
+	return nil
+}
+
+// watch reads an answer's body and ends the request when no byte comes for
+// wait. The timer runs only inside Read: a reader that is slow to come back
+// is no stall.
+type watch struct {
+	body    io.Reader
+	wait    time.Duration
+	timer   *time.Timer
+	stalled atomic.Bool
+	bytes   *atomic.Int64
+}
+
+func newWatch(a *answer, wait time.Duration, bytes *atomic.Int64) *watch {
+	w := &watch{body: a.Body, wait: wait, bytes: bytes}
+	w.timer = time.AfterFunc(wait, func() { w.stalled.Store(true); a.end() })
+	w.timer.Stop()
+	return w
+}
+
+// Read implements io.Reader.
+func (w *watch) Read(p []byte) (int, error) {
+	w.timer.Reset(w.wait)
+	n, err := w.body.Read(p)
+	w.timer.Stop()
+	w.bytes.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) && w.stalled.Load() {
+		err = fmt.Errorf("%w for %s", errStalled, w.wait)
 	}
 	return n, err
 }
 
-func (b *body) Read(p []byte) (int, error) { return b.r.Read(p) }
+// exact hands out left bytes and then io.EOF. An earlier end is an error: a
+// body that ends with its connection has no other way to tell.
+type exact struct {
+	r    io.Reader
+	left int64
+}
 
-// Close implements io.Closer; a second call does nothing.
-func (b *body) Close() error {
-	if b.closed.Swap(true) {
-		return nil
+// Read implements io.Reader.
+func (e *exact) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
 	}
-	return b.close()
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	switch {
+	case e.left == 0:
+		err = io.EOF
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("the origin ended %d bytes early: %w", e.left, io.ErrUnexpectedEOF)
+	}
+	return n, err
 }

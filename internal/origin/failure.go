@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -17,43 +19,45 @@ import (
 )
 
 const (
-	// maxMessage bounds what we repeat of a registry's words.
+	// maxMessage bounds what we repeat of others' words, in bytes: it ends
+	// up in a pod's events.
 	maxMessage = 300
-	// maxErrorBody bounds what we read of them.
+	// maxErrorBody bounds what we read of them. Connections with more to
+	// say are closed.
 	maxErrorBody = 16 << 10
 	// maxRetryAfter bounds how long a registry may keep us away.
 	maxRetryAfter = 10 * time.Minute
 )
 
-// refusal turns an answer that is no success into an error, and closes it.
-func refusal(r *http.Response) error {
+var (
+	errSlowHandshake = errors.New("the registry did not end the handshake in time")
+	errStalled       = errors.New("the origin stopped sending")
+)
+
+// refusal turns an answer that is no success into a *peer.OriginError, and
+// closes it.
+func refusal(r *http.Response, byteRange string) error {
 	defer r.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxErrorBody)) // what can be had will do
-	return &peer.OriginError{
-		Status: r.StatusCode, RetryAfter: retryAfter(r.Header.Get("Retry-After"), time.Now()),
-		Message: message(body, r.StatusCode),
+	text := message(body, r.StatusCode)
+	if r.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		text = fmt.Sprintf("no %s in %q: %s", byteRange, clean(r.Header.Get("Content-Range")), text)
 	}
+	e := &peer.OriginError{Status: r.StatusCode, Message: clean(text)}
+	if asksToWait(r.StatusCode) {
+		e.RetryAfter = retryAfter(r.Header.Get("Retry-After"), time.Now())
+	}
+	return e
 }
 
-// refusalOf finds the registry's own answer in an error of the handshake.
-func refusalOf(err error) error {
-	var t *transport.Error
-	if !errors.As(err, &t) {
-		return err
-	}
-	parts := make([]string, 0, len(t.Errors))
-	for _, d := range t.Errors {
-		parts = append(parts, fmt.Sprintf("%s: %s", d.Code, d.Message))
-	}
-	text := strings.Join(parts, "; ")
-	if text == "" {
-		text = http.StatusText(t.StatusCode)
-	}
-	return &peer.OriginError{Status: t.StatusCode, Message: clean(text)}
+// asksToWait reports whether Retry-After means something to us.
+func asksToWait(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 }
 
-// message is the first error of an OCI error body, or the body's own text.
-func message(body []byte, code int) string {
+// message is the first error of an OCI error body, or the body's own text
+// unless that is a page.
+func message(body []byte, status int) string {
 	var oci struct {
 		Errors []struct{ Code, Message string }
 	}
@@ -63,38 +67,99 @@ func message(body []byte, code int) string {
 	if s := clean(string(body)); s != "" && !strings.HasPrefix(s, "<") {
 		return s
 	}
-	return http.StatusText(code)
+	return statusText(status)
 }
 
-// clean makes a registry's words fit for a log line and a header.
+func statusText(status int) string {
+	if s := http.StatusText(status); s != "" {
+		return s
+	}
+	return "no reason given"
+}
+
+// told makes an error of HTTP or of go-containerregistry fit to be told: the
+// registry's refusal if it is one; what became of the connection if that is
+// what failed; else the error's own text without what is nobody's business.
+func told(attempt string, err error, t *trip) error {
+	wait, lost := t.last()
+	refused, ok := errors.AsType[*transport.Error](err)
+	switch {
+	case !ok && lost != nil:
+		return fmt.Errorf("%s: %w", attempt, &quiet{lost})
+	case !ok:
+		return fmt.Errorf("%s: %w", attempt, &quiet{err})
+	}
+	e := &peer.OriginError{Status: refused.StatusCode, Message: statusText(refused.StatusCode)}
+	if asksToWait(e.Status) {
+		e.RetryAfter = wait
+	}
+	if len(refused.Errors) > 0 {
+		e.Message = clean(string(refused.Errors[0].Code) + ": " + refused.Errors[0].Message)
+	}
+	return fmt.Errorf("%s: %w", attempt, e)
+}
+
+// quiet is an error whose text has lost the secrets that URLs and answers of
+// token servers carry. It still is the error that it wraps.
+type quiet struct{ err error }
+
+func (q *quiet) Error() string { return hush(q.err.Error()) }
+func (q *quiet) Unwrap() error { return q.err }
+
+var (
+	// query is the rest of a URL from its question mark; in errors of
+	// net/http URLs are quoted.
+	query = regexp.MustCompile(`\?(\\.|[^"\\])*`)
+	// userInfo is a URL's user and password.
+	userInfo = regexp.MustCompile(`//[^/"\s]*@`)
+)
+
+// hush cuts queries and users out of the URLs in s. What follows a line's end
+// goes too: go-containerregistry quotes a token server's answer there.
+func hush(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return clean(query.ReplaceAllString(userInfo.ReplaceAllString(s, "//"), ""))
+}
+
+// clean makes words of others fit for a line of a log and for a header:
+// printable, and at most maxMessage bytes.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
 	s = strings.TrimSpace(s)
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+	if len(s) <= maxMessage {
+		return s
 	}
-	return s
+	const more = "…"
+	cut := maxMessage - len(more)
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + more
 }
 
 // retryAfter reads the header's two forms: seconds, or a date (RFC 9110
-// §10.2.3). What is neither counts as absent.
+// §10.2.3). What is neither counts as absent. The result is never negative
+// nor above maxRetryAfter.
 func retryAfter(v string, now time.Time) time.Duration {
+	v = strings.TrimSpace(v)
 	if v == "" {
 		return 0
 	}
-	if s, err := strconv.ParseInt(v, 10, 64); err == nil {
-		if s < 0 {
-			return 0
+	if strings.Trim(v, "0123456789") == "" {
+		s, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || s > int64(maxRetryAfter/time.Second) {
+			return maxRetryAfter // more digits than a number has, too
 		}
-		return min(time.Duration(min(s, int64(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
+		return time.Duration(s) * time.Second
 	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(max(t.Sub(now), 0), maxRetryAfter)
+	t, err := http.ParseTime(v)
+	if err != nil {
+		return 0
 	}
-	return 0
+	return min(max(t.Sub(now), 0), maxRetryAfter)
 }

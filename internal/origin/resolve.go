@@ -2,60 +2,69 @@ package origin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"mime"
 	"net/http"
+	"strings"
 
-	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
-// Descriptor is what a tag stands for.
+// Descriptor is what a tag stands for. All of it is set, but MediaType is
+// empty where the origin did not say.
 type Descriptor struct {
 	Digest    piece.Digest
 	Size      int64
 	MediaType string
 }
 
+const digestHeader = "Docker-Content-Digest"
+
 // Resolve asks the registry what a tag stands for now. Where a HEAD does not
 // tell all, the manifest itself is read and its digest computed.
 func (o *Origin) Resolve(ctx context.Context, host, repo, tag string) (Descriptor, error) {
-	resp, err := o.request(ctx, http.MethodHead, host, repo, "manifests", tag, "")
-	var refused *peer.OriginError
-	switch {
-	case err == nil:
-		_ = resp.Body.Close()
-		d, err := piece.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
-		if err == nil && resp.ContentLength >= 0 {
-			return Descriptor{Digest: d, Size: resp.ContentLength, MediaType: resp.Header.Get("Content-Type")}, nil
-		}
-	case errors.As(err, &refused) && refused.Status == http.StatusMethodNotAllowed:
-	default:
+	if err := checkTag(tag); err != nil {
 		return Descriptor{}, err
 	}
-	return o.resolveByGet(ctx, host, repo, tag)
+	q := request{kind: manifestHead, host: strings.ToLower(host), repo: repo, ref: tag}
+	a, err := o.send(ctx, q)
+	if refusedWith(err, http.StatusMethodNotAllowed, http.StatusNotImplemented) {
+		return o.resolveByGet(ctx, q)
+	}
+	if err != nil {
+		return Descriptor{}, err
+	}
+	a.close()
+	d, err := piece.ParseDigest(a.Header.Get(digestHeader))
+	if err != nil || a.ContentLength <= 0 { // no manifest is empty
+		return o.resolveByGet(ctx, q)
+	}
+	return Descriptor{Digest: d, Size: a.ContentLength, MediaType: mediaType(a.Header)}, checkManifestSize(q, a.ContentLength)
 }
 
-func (o *Origin) resolveByGet(ctx context.Context, host, repo, tag string) (Descriptor, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	resp, err := o.request(ctx, http.MethodGet, host, repo, "manifests", tag, "")
+func (o *Origin) resolveByGet(ctx context.Context, q request) (Descriptor, error) {
+	q.kind = manifestGet
+	a, err := o.manifest(ctx, q)
 	if err != nil {
-		cancel()
 		return Descriptor{}, err
 	}
-	body := o.body(ctx, cancel, resp, MaxManifest+1)
-	defer body.Close()
-	b, err := io.ReadAll(body)
+	b, err := o.whole(a)
 	if err != nil {
-		return Descriptor{}, fmt.Errorf("manifest %s/%s:%s: %w", host, repo, tag, err)
-	}
-	if len(b) > MaxManifest {
-		return Descriptor{}, fmt.Errorf("manifest %s/%s:%s has more than %d bytes", host, repo, tag, MaxManifest)
+		return Descriptor{}, err
 	}
 	d := piece.Sum(b)
-	if said := resp.Header.Get("Docker-Content-Digest"); said != "" && said != d.String() {
-		return Descriptor{}, fmt.Errorf("manifest %s/%s:%s: origin says %.80q, its bytes are %s", host, repo, tag, said, d)
+	// A digest of another algorithm cannot be held against ours.
+	if said, err := piece.ParseDigest(a.Header.Get(digestHeader)); err == nil && said != d {
+		return Descriptor{}, fmt.Errorf("%s: the origin says that it is %s, but its bytes are %s", q, said, d)
 	}
-	return Descriptor{Digest: d, Size: int64(len(b)), MediaType: resp.Header.Get("Content-Type")}, nil
+	return Descriptor{Digest: d, Size: int64(len(b)), MediaType: mediaType(a.Header)}, nil
+}
+
+// mediaType is the Content-Type without parameters, if it is one.
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || len(t) > maxMessage {
+		return ""
+	}
+	return t
 }

@@ -2,11 +2,10 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -14,181 +13,137 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// MaxManifest is the largest manifest that is read. containerd refuses those
-// above about 4.4 MB.
-const MaxManifest = 4 << 20
-
-// accept lists every kind of manifest that registries keep.
-var accept = strings.Join([]string{
-	"application/vnd.oci.image.index.v1+json",
-	"application/vnd.oci.image.manifest.v1+json",
-	"application/vnd.docker.distribution.manifest.list.v2+json",
-	"application/vnd.docker.distribution.manifest.v2+json",
-	"*/*;q=0.5",
-}, ", ")
-
-// source is one blob or manifest of one repository. It implements
-// peer.Source.
-type source struct {
-	o        *Origin
-	host     string
-	repo     string
-	digest   piece.Digest
-	manifest bool
+// content is a digest in a repository.
+type content struct {
+	o          *Origin
+	host, repo string
+	digest     piece.Digest
 }
+
+// content binds a digest to a repository. It does no I/O.
+func (o *Origin) content(host, repo string, d piece.Digest) (content, error) {
+	if _, err := o.endpoint(host); err != nil {
+		return content{}, err
+	}
+	if err := checkRepository(repo); err != nil {
+		return content{}, err
+	}
+	return content{o, strings.ToLower(host), repo, d}, nil
+}
+
+// Host implements peer.Source.
+func (c content) Host() string { return c.host }
+
+// ask makes a request for the content.
+func (c content) ask(k kind) request {
+	return request{kind: k, host: c.host, repo: c.repo, ref: c.digest.String()}
+}
+
+// blob implements peer.Source by ranges.
+type blob struct{ content }
 
 // Blob is a blob of a repository. It does no I/O, but fails with
 // *UnknownRegistryError for a host that is not allowed.
 func (o *Origin) Blob(host, repo string, d piece.Digest) (peer.Source, error) {
-	_, err := o.endpoint(host)
-	return &source{o: o, host: host, repo: repo, digest: d}, err
-}
-
-// Manifest is a manifest of a repository, as Blob.
-func (o *Origin) Manifest(host, repo string, d piece.Digest) (peer.Source, error) {
-	_, err := o.endpoint(host)
-	return &source{o: o, host: host, repo: repo, digest: d, manifest: true}, err
-}
-
-// Host implements peer.Source.
-func (s *source) Host() string { return strings.ToLower(s.host) }
-
-func (s *source) kind() string {
-	if s.manifest {
-		return "manifests"
-	}
-	return "blobs"
-}
-
-// request sends one request for this content.
-func (s *source) request(ctx context.Context, method, byteRange string) (*http.Response, error) {
-	return s.o.request(ctx, method, s.host, s.repo, s.kind(), s.digest.String(), byteRange)
-}
-
-// request sends one request and returns a successful answer.
-func (o *Origin) request(ctx context.Context, method, host, repo, kind, ref, byteRange string) (*http.Response, error) {
-	client, base, err := o.client(ctx, host, repo)
+	c, err := o.content(host, repo, d)
 	if err != nil {
 		return nil, err
 	}
-	u := url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v2/" + repo + "/" + kind + "/" + ref}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("%s of %s/%s: %w", kind, host, repo, err)
-	}
-	req.Header.Set("Accept-Encoding", "identity")
-	if kind == "manifests" {
-		req.Header.Set("Accept", accept)
-	}
-	if byteRange != "" {
-		req.Header.Set("Range", byteRange)
-	}
-	resp, err := client.Do(req)
-	o.stats.request(kind, resp, err)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s of %s/%s at the origin: %w", strings.ToLower(method), kind, host, repo, refusalOf(withoutURL(err)))
-	}
-	if resp.StatusCode/100 != 2 {
-		return nil, refusal(resp)
-	}
-	if ce := resp.Header.Get("Content-Encoding"); ce != "" && ce != "identity" {
-		_ = resp.Body.Close()
-		return nil, fmt.Errorf("origin %s encodes %s as %q", host, kind, clean(ce))
-	}
-	return resp, nil
+	return blob{c}, nil
 }
 
-// withoutURL takes the URL out of an HTTP client's error: redirects carry
-// signatures in their queries.
-func withoutURL(err error) error {
-	if u, ok := err.(*url.Error); ok { //nolint:errorlint // the outermost alone has the URL
-		return u.Err
+// Read implements peer.Source.
+func (b blob) Read(ctx context.Context, off, n int64) (io.ReadCloser, int64, error) {
+	q := b.ask(blobGet)
+	if off < 0 || off > piece.MaxBlobSize || n == 0 || n > piece.MaxBlobSize {
+		return nil, 0, fmt.Errorf("%s: there are no %d bytes at %d", q, n, off)
 	}
-	return err
+	switch {
+	case n > 0:
+		q.byteRange = fmt.Sprintf("bytes=%d-%d", off, off+n-1)
+	case off > 0:
+		q.byteRange = fmt.Sprintf("bytes=%d-", off)
+	}
+	a, err := b.o.send(ctx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	s, err := a.span(off, n)
+	if err != nil {
+		a.close()
+		return nil, 0, fmt.Errorf("%s: %w", q, err)
+	}
+	return b.o.body(a, s.length), s.size, nil
 }
 
-// Stat implements peer.Source.
-func (s *source) Stat(ctx context.Context) (int64, error) {
-	resp, err := s.request(ctx, http.MethodHead, "")
+// span is what a holds in answer to a read of [off, off+n). Its length is
+// negative where only the end of the body will tell.
+func (a *answer) span(off, n int64) (span, error) {
+	partial := a.StatusCode == http.StatusPartialContent
+	asked := a.question.byteRange != ""
+	s := span{length: a.ContentLength, size: a.ContentLength}
+	switch {
+	case partial && asked:
+		var err error
+		if s, err = parseContentRange(a.Header.Get("Content-Range")); err != nil {
+			return s, fmt.Errorf("the origin's %w", err)
+		}
+		if err := s.check(off, n, a.ContentLength); err != nil {
+			return s, err
+		}
+	case partial:
+		return s, errors.New("the origin sent a part where all was asked for")
+	case asked && (off > 0 || n < 0 || n != a.ContentLength):
+		return s, peer.ErrNoRange
+	case s.size < 0:
+		s.size = scheduler.SizeUnknown
+	}
+	if s.size > piece.MaxBlobSize {
+		return s, fmt.Errorf("the origin says that it has %d bytes; the most that is read is %d", s.size, int64(piece.MaxBlobSize))
+	}
+	return s, nil
+}
+
+// Stat implements peer.Source. Where a HEAD does not tell, the first byte is
+// asked for: its Content-Range does.
+func (b blob) Stat(ctx context.Context) (int64, error) {
+	size, err := b.head(ctx, blobHead)
+	if size != scheduler.SizeUnknown || err != nil {
+		return size, err
+	}
+	q := b.ask(blobGet)
+	q.byteRange = "bytes=0-0"
+	a, err := b.o.send(ctx, q)
 	if err != nil {
 		return 0, err
 	}
-	_ = resp.Body.Close()
-	if resp.ContentLength < 0 {
-		return 0, fmt.Errorf("origin %s does not tell the size of %s", s.host, s.digest)
+	defer a.close()
+	if a.StatusCode == http.StatusOK && a.ContentLength >= 0 {
+		return a.ContentLength, nil
 	}
-	return resp.ContentLength, s.checkSize(resp.ContentLength)
-}
-
-func (s *source) checkSize(n int64) error {
-	if s.manifest && n > MaxManifest {
-		return fmt.Errorf("manifest %s has %d bytes; the most that is read is %d", s.digest, n, MaxManifest)
-	}
-	return nil
-}
-
-// Read implements peer.Source. Manifests have no ranges: a read of the front
-// gets all of it, cut to what was asked for.
-func (s *source) Read(ctx context.Context, off, n int64) (io.ReadCloser, int64, error) {
-	if s.manifest {
-		return s.readManifest(ctx, off, n)
-	}
-	want := ""
-	if off > 0 || n >= 0 {
-		want = fmt.Sprintf("bytes=%d-", off)
-		if n >= 0 {
-			want += strconv.FormatInt(off+n-1, 10)
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	resp, err := s.request(ctx, http.MethodGet, want)
-	if err != nil {
-		cancel()
-		return nil, 0, err
-	}
-	size := resp.ContentLength
-	if size < 0 {
-		size = scheduler.SizeUnknown
-	}
-	length := n
-	switch {
-	case want == "" && resp.StatusCode == http.StatusOK:
-	case want != "" && resp.StatusCode == http.StatusPartialContent:
-		size, length, err = checkRange(resp, off, n)
-	case want != "" && resp.StatusCode == http.StatusOK && off == 0 && resp.ContentLength == n:
-	case want != "" && resp.StatusCode == http.StatusOK:
-		err = peer.ErrNoRange
-	default:
-		err = fmt.Errorf("origin %s answered %d to a read", s.host, resp.StatusCode)
+	s, err := a.span(0, 1)
+	if err == nil && s.size == scheduler.SizeUnknown {
+		err = errors.New("the origin does not tell the size")
 	}
 	if err != nil {
-		cancel()
-		_ = resp.Body.Close()
-		return nil, 0, err
+		return 0, fmt.Errorf("%s: %w", q, err)
 	}
-	return s.o.body(ctx, cancel, resp, length), size, nil
+	return s.size, nil
 }
 
-func (s *source) readManifest(ctx context.Context, off, n int64) (io.ReadCloser, int64, error) {
-	if off > 0 {
-		return nil, 0, peer.ErrNoRange
+// head asks for the size by a HEAD. It is scheduler.SizeUnknown where the
+// registry has no answer to that.
+func (c content) head(ctx context.Context, k kind) (int64, error) {
+	a, err := c.o.send(ctx, c.ask(k))
+	if refusedWith(err, http.StatusMethodNotAllowed, http.StatusNotImplemented) {
+		return scheduler.SizeUnknown, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	resp, err := s.request(ctx, http.MethodGet, "")
 	if err != nil {
-		cancel()
-		return nil, 0, err
+		return 0, err
 	}
-	size := resp.ContentLength
-	if size < 0 {
-		size = scheduler.SizeUnknown
-	} else if err := s.checkSize(size); err != nil {
-		cancel()
-		_ = resp.Body.Close()
-		return nil, 0, err
+	defer a.close()
+	if a.ContentLength < 0 {
+		return scheduler.SizeUnknown, nil
 	}
-	if n < 0 || n > MaxManifest {
-		n = MaxManifest
-	}
-	return s.o.body(ctx, cancel, resp, n), size, nil
+	return a.ContentLength, nil
 }

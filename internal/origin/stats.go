@@ -5,43 +5,71 @@ import (
 	"sync/atomic"
 )
 
-// Stats are totals since the start.
+// kind says what a message to a registry is for.
+type kind int
+
+const (
+	handshake kind = iota // pings, and requests for tokens
+	manifestHead
+	manifestGet
+	blobHead
+	blobGet
+	kinds // how many there are
+)
+
+// String is the kind's name in Stats.
+func (k kind) String() string {
+	return [...]string{"auth", "manifest_head", "manifest_get", "blob_head", "blob_get"}[k]
+}
+
+// outcomes are the names in Stats of how a message ended: without an answer,
+// or by the first digit of its status.
+var outcomes = [...]string{"error", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// Stats counts what an Origin has done since it was made, but for the field
+// that says "now".
 type Stats struct {
-	Bytes      int64 // of bodies read
-	Handshakes int64 // with repositories: ping and token
-	// Requests by kind ("blobs", "manifests") and outcome ("2xx", "3xx",
-	// "4xx", "5xx", "error").
+	Inflight   int64 // requests for content now, their bodies included
+	Bytes      int64 // read of bodies
+	Handshakes int64 // begun, one a repository unless they are forgotten
+	// Errors counts messages without an answer and bodies that broke off
+	// or stalled.
+	Errors int64
+	// Requests counts messages by kind ("auth", "manifest_head",
+	// "manifest_get", "blob_head", "blob_get") and class ("1xx" to "5xx",
+	// "error" for those without an answer). A redirect and what it leads to
+	// are two.
 	Requests map[[2]string]int64
 }
 
-var (
-	requestKinds    = [2]string{"blobs", "manifests"}
-	requestOutcomes = [5]string{"error", "2xx", "3xx", "4xx", "5xx"}
-)
-
+// counters are the live form of Stats.
 type counters struct {
-	bytes, handshakes atomic.Int64
-	requests          [len(requestKinds)][len(requestOutcomes)]atomic.Int64
+	inflight, bytes, handshakes, broken atomic.Int64
+
+	requests [kinds][len(outcomes)]atomic.Int64
 }
 
-func (c *counters) request(kind string, resp *http.Response, err error) {
-	k, outcome := 0, 0
-	if kind == requestKinds[1] {
-		k = 1
-	}
-	if err == nil && resp.StatusCode >= 200 && resp.StatusCode < 600 {
-		outcome = resp.StatusCode/100 - 1
+// request counts one message.
+func (c *counters) request(k kind, resp *http.Response, err error) {
+	outcome := 0
+	if err == nil {
+		outcome = min(resp.StatusCode/100, len(outcomes)-1)
 	}
 	c.requests[k][outcome].Add(1)
 }
 
 // Stats returns the counters.
 func (o *Origin) Stats() Stats {
-	s := Stats{Bytes: o.stats.bytes.Load(), Handshakes: o.stats.handshakes.Load(), Requests: make(map[[2]string]int64)}
-	for i, k := range requestKinds {
-		for j, out := range requestOutcomes {
-			s.Requests[[2]string{k, out}] = o.stats.requests[i][j].Load()
+	c := &o.stats
+	s := Stats{
+		Inflight: c.inflight.Load(), Bytes: c.bytes.Load(), Handshakes: c.handshakes.Load(),
+		Errors: c.broken.Load(), Requests: make(map[[2]string]int64),
+	}
+	for k := range kinds {
+		for i, outcome := range outcomes {
+			s.Requests[[2]string{k.String(), outcome}] = c.requests[k][i].Load()
 		}
+		s.Errors += c.requests[k][0].Load()
 	}
 	return s
 }
