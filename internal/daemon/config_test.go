@@ -139,7 +139,7 @@ func TestValidate(t *testing.T) {
 		{func(c *daemon.NodeConfig) { c.Store.Capacity = 0 }, [3]string{"store.capacity", "0", "20GiB"}},
 		{func(c *daemon.NodeConfig) { c.Registries = daemon.Registries{{Host: "a/b"}} }, [3]string{"registries[0]", "a/b", "HOST:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Registries = daemon.Registries{{Host: "a.b"}, {Host: "A.b"}} }, [3]string{"registries[1].host", "A.b", "remove one"}},
-		{func(c *daemon.NodeConfig) { c.Registries = daemon.Registries{{Host: "a.b", Endpoint: "10.0.0.1"}} }, [3]string{"registries[0]", "10.0.0.1", "http://HOST"}},
+		{func(c *daemon.NodeConfig) { c.Registries = daemon.Registries{{Host: "a.b", Endpoint: "10.0.0.1"}} }, [3]string{"registries[0]", "a.b", "http://HOST"}},
 		{func(c *daemon.NodeConfig) { c.AllowAllRegistries = false }, [3]string{"allowAllRegistries", "false", "list registries"}},
 		{func(c *daemon.NodeConfig) { c.Log.Level = "loud" }, [3]string{"log.level", "loud", "debug, info, warn or error"}},
 		{func(c *daemon.NodeConfig) { c.Log.Format = "xml" }, [3]string{"log.format", "xml", "text or json"}},

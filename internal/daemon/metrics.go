@@ -82,6 +82,7 @@ func (n *Node) clientMetrics() []metrics.Metric {
 		metrics.Gauge("p2pd_mirror_requests_running", "Requests of clients being answered now.", m.Running),
 		metrics.Counter("p2pd_origin_bytes_total", "Bytes read from origin registries, manifests included.", o.Bytes),
 		metrics.Counter("p2pd_origin_handshakes_total", "Handshakes with origin repositories.", o.Handshakes),
+		metrics.Counter("p2pd_origin_errors_total", "Requests to origin registries that got no answer, and bodies that broke off or stalled.", o.Errors),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -212,5 +213,32 @@ func TestWhatCannotBeOpened(t *testing.T) {
 				startNode(t, good) // the store was given back
 			}
 		})
+	}
+}
+
+// The README tells of every metric of p2pd and the scheduler.
+func TestTheReadmeHasEveryMetric(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := nodeConfig(t, newUpstream(t, 1))
+	cfg.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Listen: "127.0.0.1:0"}
+	n, _ := startNode(t, cfg)
+	_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
+	seen := 0
+	for line := range strings.Lines(page) {
+		name, ok := strings.CutPrefix(line, "# TYPE p2p")
+		if !ok {
+			continue
+		}
+		seen++
+		name = "p2p" + strings.Fields(name)[0]
+		if !strings.Contains(string(readme), "`"+name+"`") && !strings.Contains(string(readme), "`"+name+"{") {
+			t.Errorf("README.md does not have %s", name)
+		}
+	}
+	if seen < 40 {
+		t.Errorf("only %d metrics on the page", seen)
 	}
 }
