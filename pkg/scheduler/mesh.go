@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ const (
 	// all swarms are closed to it for banFor: one alone may be the liar.
 	accusersNeeded = 2
 	banFor         = 5 * time.Minute
+	// maxBanned bounds the bans that are remembered at once. Past it a liar
+	// still leaves all swarms, but may join again.
+	maxBanned = 4096
 	// maxShunned bounds the pairs that a member remembers.
 	maxShunned = 64
 )
@@ -228,10 +232,18 @@ func (s *Scheduler) accuse(n *node, by PeerID) {
 		return
 	}
 	n.accusers = nil
-	n.banned = s.now.Add(banFor)
+	s.ban(n.peer.ID)
 	s.stats.Banned++
 	for len(n.members) > 0 {
 		s.remove(n.members[len(n.members)-1], "several members blame it for false bytes")
+	}
+}
+
+// ban closes all swarms to a peer for a while.
+func (s *Scheduler) ban(p PeerID) {
+	maps.DeleteFunc(s.banned, func(_ PeerID, until time.Time) bool { return !s.now.Before(until) })
+	if len(s.banned) < maxBanned {
+		s.banned[p] = s.now.Add(banFor)
 	}
 }
 

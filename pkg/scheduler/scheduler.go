@@ -95,8 +95,12 @@ type Scheduler struct {
 	// with pieces that nobody has. A slice, so that its order is repeatable.
 	working []*swarm
 	hosts   map[string]*host
-	next    LeaseID
-	stats   Stats
+	// banned are the peers that several others blamed for false bytes, and
+	// until when no swarm takes them. It outlives their streams: else a liar
+	// would only have to come back.
+	banned map[PeerID]time.Time
+	next   LeaseID
+	stats  Stats
 
 	// For the length of one Step:
 	now    time.Time
@@ -109,9 +113,8 @@ type node struct {
 	peer    Peer
 	members []*member
 	leases  int
-	// accusers blame it for false bytes; banned until then.
+	// accusers blame it for false bytes.
 	accusers map[PeerID]bool
-	banned   time.Time
 }
 
 // host is one origin registry.
@@ -129,6 +132,7 @@ func New(cfg Config) *Scheduler {
 		peers:  make(map[PeerID]*node),
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
+		banned: make(map[PeerID]time.Time),
 	}
 }
 
@@ -189,7 +193,7 @@ func (s *Scheduler) leave(e Leave) {
 
 func (s *Scheduler) join(e Join) {
 	n := s.peers[e.Peer]
-	if n == nil || s.now.Before(n.banned) {
+	if n == nil || s.now.Before(s.banned[e.Peer]) {
 		return
 	}
 	for _, b := range e.Blobs {
