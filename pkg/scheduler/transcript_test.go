@@ -57,6 +57,7 @@ type stage struct {
 	start time.Time
 	now   time.Time
 	sizes map[string]int64 // what was last said of each blob
+	names map[piece.Digest]string
 	out   strings.Builder
 }
 
@@ -66,6 +67,7 @@ func play(t *testing.T, text string) string {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := &stage{
 		core: scheduler.New(scheduler.Config{Seed: 1}), start: start, now: start, sizes: make(map[string]int64),
+		names: make(map[piece.Digest]string),
 	}
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
@@ -114,19 +116,22 @@ func (s *stage) show(ds []scheduler.Decision) {
 			for _, p := range d.Peers {
 				names = append(names, string(p.ID))
 			}
-			what = "meet " + strings.Join(names, ", ")
+			what = fmt.Sprintf("meet %s for %s", strings.Join(names, ", "), s.names[d.Digest])
 			if len(names) == 0 {
-				what = fmt.Sprintf("the size is %d", d.Size)
+				what = fmt.Sprintf("nobody to meet for %s, which has %d bytes", s.names[d.Digest], d.Size)
+			}
+			if len(names) == 0 && d.Size == scheduler.SizeUnknown {
+				what = fmt.Sprintf("nobody to meet for %s, whose size is not known", s.names[d.Digest])
 			}
 		case scheduler.Part:
-			what = fmt.Sprintf("part from %v", d.Peers[0])
+			what = fmt.Sprintf("part from %v in %s", d.Peers[0], s.names[d.Digest])
 		case scheduler.Grant:
-			what = fmt.Sprintf("lease %d on pieces %v", d.Lease.ID, d.Lease.Pieces)
+			what = fmt.Sprintf("lease %d on pieces %v of %s", d.Lease.ID, d.Lease.Pieces, s.names[d.Digest])
 			if d.Lease.Whole {
-				what = fmt.Sprintf("lease %d on the whole", d.Lease.ID)
+				what = fmt.Sprintf("lease %d on the whole of %s", d.Lease.ID, s.names[d.Digest])
 			}
 		case scheduler.Revoke:
-			what = fmt.Sprintf("lease %d is revoked", d.Lease)
+			what = fmt.Sprintf("lease %d on %s is revoked", d.Lease, s.names[d.Digest])
 		}
 		fmt.Fprintf(&s.out, "    %s: %s (%s)\n", d.Recipient(), what, d.Why())
 	}
@@ -137,13 +142,14 @@ var verbs = []struct {
 	form *regexp.Regexp
 	make func(s *stage, who scheduler.PeerID, m []string) scheduler.Event
 }{
-	{regexp.MustCompile(`^comes up(?: in zone (\w+))?(?: rack (\w+))?$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+	{regexp.MustCompile(`^comes? up(?: in zone (\w+))?(?: rack (\w+))?$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.PeerUp{Peer: scheduler.Peer{ID: who, Zone: m[1], Rack: m[2]}}
 	}},
-	{regexp.MustCompile(`^goes down$`), func(_ *stage, who scheduler.PeerID, _ []string) scheduler.Event {
+	{regexp.MustCompile(`^go(?:es)? down$`), func(_ *stage, who scheduler.PeerID, _ []string) scheduler.Event {
 		return scheduler.PeerDown{Peer: who}
 	}},
-	{regexp.MustCompile(`^joins (\w+) of (?:(\d+)MiB|unknown size)(?: with (\d+)\.\.(\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
+	{regexp.MustCompile(`^joins? (\w+) of (?:(\d+)MiB|unknown size)(?: with (\d+)\.\.(\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		s.names[piece.Sum([]byte(m[1]))] = m[1]
 		b := scheduler.Membership{Digest: piece.Sum([]byte(m[1])), Size: scheduler.SizeUnknown, Origin: "origin.test"}
 		if m[2] != "" {
 			b.Size = number(m[2]) << 20
@@ -152,7 +158,7 @@ var verbs = []struct {
 		}
 		return scheduler.Join{Peer: who, Blobs: []scheduler.Membership{b}}
 	}},
-	{regexp.MustCompile(`^leaves (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+	{regexp.MustCompile(`^leaves? (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Leave{Peer: who, Digest: piece.Sum([]byte(m[1]))}
 	}},
 	{regexp.MustCompile(`^(has|is stalled with) (\d+)\.\.(\d+) of (\w+)(?:, (\d+)MiB under lease (\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
