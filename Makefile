@@ -54,8 +54,8 @@ e2e-deps:
 	@e2e/build-tools.sh >/dev/null
 
 .PHONY: demo
-demo: e2e-deps ## NODES containerds pull one image of SIZE through p2pd (root)
-	go run ./e2e/cmd/demo $(SHAPE)
+demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root containerds in network namespaces, else processes
+	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
 
 .PHONY: bench
 bench: ## the packages' benchmarks
