@@ -185,6 +185,13 @@ func (s *Scheduler) complete(m *member, is bool) {
 	}
 	m.swarm.seeds = append(m.swarm.seeds, m)
 	m.idle, m.shunned = nil, nil
+	// Two seeds have nothing for each other. Their edge would only take the
+	// place of somebody who comes later, until all seeds were full.
+	for _, o := range slices.Clone(m.edges) {
+		if o.complete {
+			s.cut(m, o, "both have all")
+		}
+	}
 }
 
 // resize makes the swarm one of a known size, and tells those who wait for it.
