@@ -69,7 +69,7 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 	config := map[string]any{
 		"mirror":    map[string]any{"listen": here.At(mirrorPort)},
 		"peer":      map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
-		"http":      map[string]any{"listen": here.At(httpPort)},
+		"http":      map[string]any{"listen": here.At(httpPort), "pprof": true},
 		"scheduler": map[string]any{"address": l.Net.Scheduler.At(schedulerPort)},
 		"store":     map[string]any{"path": store, "capacity": "20GiB"},
 		// The one registry there is; no other must be asked by mistake.

@@ -37,7 +37,8 @@ func removeStale(ctx context.Context, base string) error {
 	return errors.Join(errs...)
 }
 
-// leftOvers are the entries of a folder that a dead run of ours made.
+// leftOvers are the entries of a folder that a dead run of ours made, as the
+// same user: what root left, only root can remove.
 func leftOvers(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -46,7 +47,11 @@ func leftOvers(dir string) []string {
 	var found []string
 	for _, e := range entries {
 		m := runPattern.FindStringSubmatch(e.Name())
-		if m == nil {
+		info, err := e.Info()
+		if m == nil || err != nil {
+			continue // not ours, or gone already
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
 			continue
 		}
 		if _, err := os.Stat("/proc/" + m[1]); errors.Is(err, os.ErrNotExist) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -60,10 +61,10 @@ func (v *view) bar(s state) string {
 	cells := min(v.width-besidesBar, maxBar)
 	got := s.peers + s.origin + s.store()
 	full := min(int(got/v.total*float64(cells)), cells)
-	peers := int(s.peers / max(got, 1) * float64(full))
-	origin := int(s.origin / max(got, 1) * float64(full))
-	bar := "\x1b[32m" + strings.Repeat("█", peers) + "\x1b[33m" + strings.Repeat("▓", origin) +
-		"\x1b[36m" + strings.Repeat("▒", full-peers-origin) + "\x1b[0m" + strings.Repeat("·", cells-full)
+	had := int(s.store() / max(got, 1) * float64(full))
+	origin := int(math.Ceil(s.origin / max(got, 1) * float64(full-had)))
+	bar := "\x1b[32m" + strings.Repeat("█", full-origin-had) + "\x1b[33m" + strings.Repeat("▓", origin) +
+		"\x1b[36m" + strings.Repeat("▒", had) + "\x1b[0m" + strings.Repeat("·", cells-full)
 	state := " "
 	switch {
 	case s.err != nil:
