@@ -268,9 +268,19 @@ func (s *Scheduler) rescue(m *member) {
 	}
 	var useful []*member
 	for _, c := range s.sample(sw.order, sampleFactor*s.cfg.Neighbours) {
-		if c.complete || c.have.Count() > m.have.Count() {
+		if m.lacks(c) {
 			useful = append(useful, c)
 		}
 	}
 	s.link(m, useful, 2, "it stalled and these have what it misses")
+}
+
+// lacks reports whether o has a piece that m misses.
+func (m *member) lacks(o *member) bool {
+	for i := range o.have.All() {
+		if !m.have.Has(i) {
+			return true
+		}
+	}
+	return false
 }
