@@ -129,7 +129,7 @@ func (h *Hub) metrics() []metrics.Metric {
 		metrics.Gauge("p2psched_members", "Memberships of peers in swarms.", c.Members),
 		metrics.Gauge("p2psched_leases_active", "Leases of origin reads that are out.", c.LeasesActive),
 		metrics.Metric{Name: "p2psched_leases_total", Help: "Leases that ended, by how.", Samples: []metrics.Sample{
-			metrics.By("outcome", "done", c.LeasesDone), metrics.By("outcome", "failed", c.LeasesFailed), metrics.By("outcome", "expired", c.LeasesExpired),
+			metrics.By("outcome", "done", c.LeasesDone), metrics.By("outcome", "failed", c.LeasesFailed), metrics.By("outcome", "expired", c.LeasesExpired), metrics.By("outcome", "slow", c.LeasesSlow),
 		}},
 		metrics.Metric{Name: "p2psched_decisions_total", Help: "Decisions, by kind.", Samples: []metrics.Sample{
 			metrics.By("kind", "introduce", c.Introductions), metrics.By("kind", "part", c.Parts),

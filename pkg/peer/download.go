@@ -71,6 +71,7 @@ type download struct {
 	alone       bool      // trusts nobody but the origin, after a false blob
 	joined      time.Time // when the scheduler was last told of the download
 	moved       time.Time // when a byte last arrived from anywhere
+	heardOf     time.Time // when a neighbour last said that it has pieces, or is busy
 	asked       time.Time // when the scheduler was last told of a stall
 	patience    time.Duration
 	originErr   error // the last failure of the origin

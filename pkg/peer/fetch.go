@@ -178,6 +178,7 @@ func (d *download) fetched(f *fetch, err error) {
 		d.part(n.peer.ID)
 	case errors.Is(err, ErrBusy):
 		d.p.stats.busy.Add(1)
+		d.heardOf = now
 		n.coolUntil = now.Add(busyWait + time.Duration(d.rng.Int64N(int64(busyWait))))
 	case errors.Is(err, ErrNotHeld):
 		if n.has.Clear(f.piece) {

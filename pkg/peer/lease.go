@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -221,7 +220,7 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 	d.originFails++
 	d.retryOrigin = now.Add(min(time.Duration(d.originFails)*250*time.Millisecond, 2*time.Second))
 	var refusal *OriginError
-	if errors.As(err, &refusal) && (refusal.Status == http.StatusTooManyRequests || refusal.Status == http.StatusServiceUnavailable) {
+	if errors.As(err, &refusal) && refusal.busy() {
 		d.retryOrigin = now.Add(max(refusal.RetryAfter, time.Second))
 		d.endLease(l.id, scheduler.OriginBusy, refusal.RetryAfter)
 	} else {

@@ -101,6 +101,23 @@ type OriginError struct {
 	Message    string        // what the origin said, shortened
 }
 
+// The statuses (RFC 9110) that decide what is done next.
+const (
+	statusRequestTimeout  = 408
+	statusTooManyRequests = 429
+	statusUnavailable     = 503
+)
+
+// busy says that the origin wants to be left alone for a while.
+func (e *OriginError) busy() bool {
+	return e.Status == statusTooManyRequests || e.Status == statusUnavailable
+}
+
+// final says that asking again will get the same answer.
+func (e *OriginError) final() bool {
+	return e.Status >= 400 && e.Status < 500 && e.Status != statusTooManyRequests && e.Status != statusRequestTimeout
+}
+
 func (e *OriginError) Error() string {
 	return fmt.Sprintf("origin answered %d: %s", e.Status, e.Message)
 }

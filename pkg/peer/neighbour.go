@@ -101,7 +101,7 @@ func (d *download) offer(n *neighbour, reply bool) {
 }
 
 // offered takes what a neighbour says that it has.
-func (d *download) offered(from scheduler.PeerID, o Offer) {
+func (d *download) offered(o Offer) {
 	n := d.meet(o.From)
 	if n == nil {
 		if !o.Reply {
@@ -182,6 +182,7 @@ func (d *download) neighbourHas(from scheduler.PeerID, m Have) {
 
 // heard counts what an open neighbour says that it has.
 func (d *download) heard(n *neighbour, m Have) {
+	d.heardOf = time.Now()
 	for _, c := range m.Pieces {
 		if c.Index >= 0 && c.Index < n.has.Len() && n.has.Set(c.Index) {
 			n.claims[c.Index] = c.Digest

@@ -285,7 +285,7 @@ func (p *Peer) Receive(from scheduler.PeerID, m Message) {
 	switch m := m.(type) {
 	case Offer:
 		d := p.running(m.Digest)
-		if d == nil || !d.post(func() { d.offered(from, m) }) {
+		if d == nil || !d.post(func() { d.offered(m) }) {
 			p.answer(m)
 		}
 	case Have:

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -25,6 +24,10 @@ const (
 	// origin does not fall upon it at once: the first few feed the others.
 	takeAfter  = 1 * time.Second
 	takeJitter = 150 * time.Millisecond
+	// takeAnyway is how long a peer whose neighbours answer, but are busy
+	// with others, waits for a byte. A queue is not a failure, and jumping
+	// it by the origin would cost every byte twice under load.
+	takeAnyway = 5 * time.Second
 	// selfReads is how many reads a peer alone has under way: many
 	// registries cap one connection far below the line.
 	selfReads = 4
@@ -58,7 +61,11 @@ func (d *download) tickStall(now time.Time) {
 		d.asked = now
 		d.report(true)
 	}
-	if still > d.patience && len(d.leases) == 0 {
+	patience := d.patience
+	if now.Sub(d.heardOf) < takeAfter {
+		patience += takeAnyway - takeAfter
+	}
+	if still > patience && len(d.leases) == 0 {
 		d.log.Debug("nobody sends anything: taking a piece from the origin")
 		d.selfRead(1, false)
 		d.drawPatience()
@@ -164,8 +171,7 @@ func (d *download) despair() {
 		return
 	}
 	var refusal *OriginError
-	final := errors.As(d.originErr, &refusal) && refusal.Status >= 400 && refusal.Status < 500 &&
-		refusal.Status != http.StatusTooManyRequests && refusal.Status != http.StatusRequestTimeout
+	final := errors.As(d.originErr, &refusal) && refusal.final()
 	if len(d.leases) == 0 && (final && d.open() == 0 || d.originFails >= maxOriginFails) {
 		d.fail(d.originErr)
 	}

@@ -18,6 +18,8 @@ type lease struct {
 	whole  bool
 	bytes  int64
 	moved  time.Time // when bytes last grew
+	// granted is when it was given.
+	granted time.Time
 }
 
 // grant leases what nobody has, as far as blob and host budgets allow.
@@ -100,7 +102,7 @@ func (s *Scheduler) mayHold(m *member) bool {
 func (s *Scheduler) give(m *member, whole bool, most int64) {
 	sw := m.swarm
 	s.next++
-	l := &lease{id: s.next, swarm: sw, holder: m, whole: whole, moved: s.now, host: s.hosts[m.origin]}
+	l := &lease{id: s.next, swarm: sw, holder: m, whole: whole, moved: s.now, granted: s.now, host: s.hosts[m.origin]}
 	if l.host == nil {
 		l.host = &host{}
 		s.hosts[m.origin] = l.host
@@ -193,6 +195,8 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 	switch e.Outcome {
 	case Done:
 		s.stats.LeasesDone++
+		_, span := sw.layout.Span(l.pieces)
+		l.host.observe(span, s.now.Sub(l.granted))
 		s.credit(m, l.pieces)
 	case NoRange:
 		s.stats.LeasesFailed++
@@ -243,21 +247,5 @@ func (s *Scheduler) turnRangeless(sw *swarm, by *lease) {
 		}
 		s.release(l)
 		s.decide(Revoke{To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id, Reason: "the origin serves no ranges of this blob"})
-	}
-}
-
-// expire takes back leases that show no progress.
-func (s *Scheduler) expire(sw *swarm) {
-	for _, l := range slices.Clone(sw.leases) {
-		if s.now.Sub(l.moved) <= s.cfg.LeaseTimeout {
-			continue
-		}
-		s.stats.LeasesExpired++
-		s.release(l)
-		s.skip(l.holder)
-		s.decide(Revoke{
-			To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id,
-			Reason: fmt.Sprintf("lease %d showed no byte for %v", l.id, s.cfg.LeaseTimeout),
-		})
 	}
 }

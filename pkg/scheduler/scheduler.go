@@ -121,6 +121,7 @@ type node struct {
 type host struct {
 	leases int
 	until  time.Time // no grants before: it asked to be left alone
+	rate   float64   // bytes a second that a lease usually gets; 0: not known
 }
 
 // New makes an empty scheduler.

@@ -8,6 +8,7 @@ type Stats struct {
 	LeasesActive           int // gauge
 
 	LeasesGranted, LeasesDone, LeasesFailed, LeasesExpired int64
+	LeasesSlow                                             int64 // taken back for being read far slower than others
 	Introductions, Parts, Grants, Revocations              int64
 	// Blames are counted by Fault.
 	Blames [False + 1]int64

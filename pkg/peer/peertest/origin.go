@@ -30,7 +30,6 @@ type Origin struct {
 	hang     bool  // reads send headers and then nothing
 	requests int
 	stats    int
-	bytes    int64
 }
 
 // Add puts a blob in and returns its digest.
