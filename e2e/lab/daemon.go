@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"time"
 )
 
 // Ports are the same at every place.
@@ -33,6 +37,30 @@ func (d *Daemon) Metrics(ctx context.Context) (Metrics, error) {
 		return nil, fmt.Errorf("%s: %w", d.Name, err)
 	}
 	return m, nil
+}
+
+// CPUProfile has the daemon's CPU use of the next seconds written to a file.
+func (d *Daemon) CPUProfile(ctx context.Context, length time.Duration, file string) (err error) {
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", d.http, int(length.Seconds()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := d.Place.HTTPClient().Do(req)
+	if err != nil {
+		return fmt.Errorf("profile of %s: %w", d.Name, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("profile of %s: %s", d.Name, resp.Status)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("profile of %s: %w", d.Name, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = io.Copy(f, resp.Body)
+	return err
 }
 
 // loopback is where a place's programs reach each other: inside a namespace

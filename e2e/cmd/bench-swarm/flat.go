@@ -26,10 +26,12 @@ func (b *bench) flatMemory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i := range l.Net.Nodes {
-			if _, err := lab.PullAt(ctx, l.Net.Nodes[i], viaP2PD(l, img, i)); err != nil {
+		for i, source := range []string{"origin", "peer"} {
+			report, err := lab.PullAt(ctx, l.Net.Nodes[i], viaP2PD(l, img, i))
+			if err != nil {
 				return err
 			}
+			b.figure("flat."+source+".over_line", report.Seconds/lab.Bound(1, lab.Size(img.Bytes), flatRate, flatRate, flatRate).Seconds(), "ratio")
 		}
 		after, err := usage(swarm.Nodes)
 		if err != nil {

@@ -26,7 +26,12 @@ func main() {
 	lab.RunClient()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
+	interrupted := ctx.Err() != nil
 	stop()
+	if interrupted {
+		fmt.Fprintln(os.Stderr, "bench-swarm: interrupted")
+		os.Exit(130)
+	}
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench-swarm:", err)
 		os.Exit(1)
@@ -40,6 +45,8 @@ type options struct {
 	layers int
 	phases string
 	flat   lab.Size
+	// profile is a file for the last node's CPU profile in the cold phase.
+	profile string
 }
 
 func parse(args []string) (options, error) {
@@ -52,6 +59,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.layers, "layers", 1, "layers of the image, of equal size")
 	f.StringVar(&o.phases, "phases", "cold,warm,direct", "what to measure, by commas: cold, warm, direct")
 	f.TextVar(&o.flat, "flat", lab.Size(0), "instead: pull one layer of this size over 1 Gbit/s and measure memory, for instance 4GiB")
+	f.StringVar(&o.profile, "cpuprofile", "", "write the last node's CPU profile of the cold phase's first seconds to this file")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -78,7 +78,7 @@ func (b *bench) cold(ctx context.Context, l *lab.Lab, img lab.Image) error {
 	if err != nil {
 		return err
 	}
-	times, err := pullAll(ctx, l, img, 0, viaP2PD)
+	times, err := b.profiled(ctx, swarm, func() ([]float64, error) { return pullAll(ctx, l, img, 0, viaP2PD) })
 	if err != nil {
 		return err
 	}
