@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,8 +43,8 @@ func drawHave(t *rapid.T) (int64, piece.Bitfield) {
 
 func drawPeer(t *rapid.T) scheduler.Peer {
 	return scheduler.Peer{
-		ID: scheduler.PeerID(rapid.StringN(1, 20, -1).Draw(t, "id")), Bulk: "10.0.0.1:7302", Zone: rapid.String().Draw(t, "zone"),
-		Addrs: rapid.SliceOfN(rapid.StringN(1, 20, -1), 1, 3).Draw(t, "addrs"),
+		ID: scheduler.PeerID(rapid.StringN(1, 20, -1).Draw(t, "id")), Bulk: "10.0.0.1:7302", Zone: rapid.StringN(0, 20, -1).Draw(t, "zone"),
+		Rack: rapid.StringN(0, 20, -1).Draw(t, "rack"), Addrs: rapid.SliceOfN(rapid.StringN(1, 20, -1), 1, maxAddrs).Draw(t, "addrs"),
 	}
 }
 
@@ -124,6 +125,33 @@ func TestDecisionsSurviveTheWire(t *testing.T) {
 	})
 }
 
+func TestHelloSurvivesTheWire(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawPeer(t)
+		b, err := proto.Marshal(encodeEvent(scheduler.PeerUp{Peer: want}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m p2pdv1.AttachRequest
+		if err := proto.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodePeer(m.GetHello().GetPeer())
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+	})
+}
+
+// A host with more addresses than a message may hold is a peer all the same.
+func TestManyAddresses(t *testing.T) {
+	addrs := slices.Repeat([]string{"/ip4/10.0.0.1/tcp/1"}, maxAddrs+1)
+	p, err := decodePeer(encodePeer(scheduler.Peer{ID: "a", Addrs: addrs}))
+	if err != nil || len(p.Addrs) != maxAddrs {
+		t.Errorf("%d addresses, %v; want %d", len(p.Addrs), err, maxAddrs)
+	}
+}
+
 // What does not fit is refused with an error that says so.
 func TestMalformedMessages(t *testing.T) {
 	digest := make([]byte, piece.DigestSize)
@@ -163,13 +191,19 @@ func FuzzDecode(f *testing.F) {
 		var req p2pdv1.AttachRequest
 		if proto.Unmarshal(b, &req) == nil {
 			if e, err := decodeEvent("me", &req); err == nil && e != nil {
-				encodeEvent(e)
+				again, err := decodeEvent("me", encodeEvent(e))
+				if diff := cmp.Diff(e, again, values); diff != "" || err != nil {
+					t.Errorf("%v\n%s", err, diff)
+				}
 			}
 		}
 		var resp p2pdv1.AttachResponse
 		if proto.Unmarshal(b, &resp) == nil {
 			if d, err := decodeDecision("me", &resp); err == nil && d != nil {
-				encodeDecision(d)
+				again, err := decodeDecision("me", encodeDecision(d))
+				if diff := cmp.Diff(d, again, values); diff != "" || err != nil {
+					t.Errorf("%v\n%s", err, diff)
+				}
 			}
 		}
 	})

@@ -83,8 +83,10 @@ func encodeDecision(d scheduler.Decision) *p2pdv1.AttachResponse {
 	return nil
 }
 
+// encodePeer keeps the first maxAddrs addresses: a host with more of them is
+// still a peer, and the other side would refuse the rest.
 func encodePeer(p scheduler.Peer) *p2pdv1.Peer {
-	return &p2pdv1.Peer{Id: string(p.ID), Addrs: p.Addrs, Bulk: p.Bulk, Zone: p.Zone, Rack: p.Rack}
+	return &p2pdv1.Peer{Id: string(p.ID), Addrs: p.Addrs[:min(len(p.Addrs), maxAddrs)], Bulk: p.Bulk, Zone: p.Zone, Rack: p.Rack}
 }
 
 func encodeSize(n int64) *int64 {

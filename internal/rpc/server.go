@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type Server struct {
 	inbox  chan func() // everything that touches core or streams
 	ended  chan struct{}
 	events [7]atomic.Int64
+	pumps  sync.WaitGroup // two goroutines a stream
 
 	streams map[scheduler.PeerID]*stream // owned by the loop
 
@@ -123,6 +125,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		g.Stop()
 		<-stopped
 	}
+	s.pumps.Wait()
 	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve scheduler on %s: %w", l.Addr(), err)
 	}
@@ -189,6 +192,13 @@ func (s *Server) step(e scheduler.Event) {
 	}
 }
 
+// stepFrom steps if st is still its peer's stream.
+func (s *Server) stepFrom(st *stream, e scheduler.Event) {
+	if s.streams[st.peer.ID] == st {
+		s.step(e)
+	}
+}
+
 // admit makes st the stream of its peer, in place of an older one.
 func (s *Server) admit(st *stream) {
 	if old := s.streams[st.peer.ID]; old != nil {
@@ -236,26 +246,41 @@ func (s *Server) Attach(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1.
 	defer s.do(func() { s.drop(st) })
 	s.log.Debug("peer attached", "peer", peer.ID, "zone", peer.Zone, "rack", peer.Rack)
 
-	received := make(chan error, 1)
-	go func() { received <- s.receive(g, peer.ID) }()
+	received, sent := make(chan error, 1), make(chan error, 1)
+	s.pumps.Go(func() { received <- s.receive(g, st) })
+	s.pumps.Go(func() { sent <- send(g, st.out) })
+	// Returning ends g's context, and with it both pumps; also one that is
+	// stuck in a Send to a peer that does not read.
+	select {
+	case err := <-sent:
+		return err
+	case err := <-received:
+		return err
+	case <-st.quit:
+		return status.Error(codes.Aborted, "this stream was replaced or did not keep up")
+	case <-s.ended:
+		return status.Error(codes.Unavailable, "scheduler is stopping")
+	}
+}
+
+// send passes decisions on until the stream ends.
+func send(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1.AttachResponse], out <-chan *p2pdv1.AttachResponse) error {
 	for {
 		select {
-		case m := <-st.out:
+		case m := <-out:
 			if err := g.Send(m); err != nil {
 				return err
 			}
-		case err := <-received:
-			return err
-		case <-st.quit:
-			return status.Error(codes.Aborted, "this stream was replaced or did not keep up")
-		case <-s.ended:
-			return status.Error(codes.Unavailable, "scheduler is stopping")
+		case <-g.Context().Done():
+			return g.Context().Err()
 		}
 	}
 }
 
-// receive passes a stream's events on until it ends.
-func (s *Server) receive(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1.AttachResponse], from scheduler.PeerID) error {
+// receive passes a stream's events on until it ends. What still comes from a
+// stream that has been dropped or replaced is not heard: it would be taken
+// for the word of the one that came after.
+func (s *Server) receive(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1.AttachResponse], st *stream) error {
 	for {
 		m, err := g.Recv()
 		if errors.Is(err, io.EOF) {
@@ -264,7 +289,7 @@ func (s *Server) receive(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1
 		if err != nil {
 			return err
 		}
-		e, err := decodeEvent(from, m)
+		e, err := decodeEvent(st.peer.ID, m)
 		if err != nil {
 			s.malformed.Add(1)
 			return status.Error(codes.InvalidArgument, err.Error())
@@ -273,7 +298,7 @@ func (s *Server) receive(g grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1
 			continue
 		}
 		s.events[kindOf(e)].Add(1)
-		if !s.do(func() { s.step(e) }) {
+		if !s.do(func() { s.stepFrom(st, e) }) {
 			return status.Error(codes.Unavailable, "scheduler is stopping")
 		}
 	}

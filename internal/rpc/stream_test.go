@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,8 +168,7 @@ func TestClientComesBack(t *testing.T) {
 	expect[scheduler.PeerUp](t, c)
 }
 
-// A second stream of one peer takes the place of the first, whose end then
-// changes nothing.
+// A second stream of one peer takes the place of the first.
 func TestStreamIsReplaced(t *testing.T) {
 	c := newCore()
 	_, addr, _ := serve(t, "127.0.0.1:0", c)
@@ -179,10 +180,88 @@ func TestStreamIsReplaced(t *testing.T) {
 	if _, err := first.Recv(); status.Code(err) != codes.Aborted {
 		t.Errorf("the first stream ended with %v", err)
 	}
-	select {
-	case e := <-c.events:
-		t.Errorf("%#v after the replacement", e)
-	case <-time.After(50 * time.Millisecond): // nothing is expected
+}
+
+// script is the server's end of a stream on which msgs arrive, then the end.
+type script struct {
+	grpc.ServerStream
+	msgs []*p2pdv1.AttachRequest
+}
+
+func (s *script) Send(*p2pdv1.AttachResponse) error { return nil }
+
+func (s *script) Recv() (*p2pdv1.AttachRequest, error) {
+	if len(s.msgs) == 0 {
+		return nil, io.EOF
+	}
+	m := s.msgs[0]
+	s.msgs = s.msgs[1:]
+	return m, nil
+}
+
+// What still comes from a stream that has been replaced is not taken for the
+// word of its successor, and its end does not end the successor.
+func TestReplacedStreamIsNotHeard(t *testing.T) {
+	c := newCore()
+	s := NewServer(ServerConfig{Core: c})
+	old, young := &stream{peer: scheduler.Peer{ID: "a"}, quit: make(chan struct{})}, &stream{peer: scheduler.Peer{ID: "a"}, quit: make(chan struct{})}
+	s.admit(old)
+	s.admit(young)
+	expect[scheduler.PeerUp](t, c)
+	expect[scheduler.PeerDown](t, c)
+	expect[scheduler.PeerUp](t, c)
+	for _, st := range []*stream{old, young} {
+		leave := &script{msgs: []*p2pdv1.AttachRequest{encodeEvent(scheduler.Leave{})}}
+		if err := s.receive(leave, st); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(s.inbox) > 0 {
+		(<-s.inbox)()
+	}
+	s.drop(old)
+	if n := len(c.events); n != 1 || s.streams["a"] != young || s.Stats().Connected != 1 {
+		t.Errorf("%d events reached the core, want the successor's alone; %+v", n, s.Stats())
+	}
+}
+
+// flood answers each Join with more than a peer that does not read can take.
+type flood struct{ *core }
+
+func (f flood) Step(now time.Time, e scheduler.Event) []scheduler.Decision {
+	ds := f.core.Step(now, e)
+	for range 4 * decisionQueue * len(ds) {
+		ds = append(ds, scheduler.Revoke{To: ds[0].Recipient(), Reason: strings.Repeat("x", 1<<10)})
+	}
+	return ds
+}
+
+// A peer that does not read its decisions is dropped; the others are served.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	c := newCore()
+	s, addr, _ := serve(t, "127.0.0.1:0", flood{c})
+	g := attachRaw(t, addr, "a")
+	expect[scheduler.PeerUp](t, c)
+	if err := g.Send(encodeEvent(scheduler.Join{Blobs: []scheduler.Membership{blob}})); err != nil {
+		t.Fatal(err)
+	}
+	expect[scheduler.Join](t, c)
+	expect[scheduler.PeerDown](t, c)
+	if st := s.Stats(); st.Overflows != 1 || st.Connected != 0 {
+		t.Errorf("%+v, want one overflow and nobody connected", st)
+	}
+	gone := make(chan struct{})
+	go func() { s.pumps.Wait(); close(gone) }()
+	next(t, "end of the stream's goroutines, while its peer still does not read", gone)
+	attachRaw(t, addr, "b")
+	expect[scheduler.PeerUp](t, c)
+	for { // what was on its way, then why it ended
+		if _, err := g.Recv(); err != nil {
+			if status.Code(err) != codes.Aborted {
+				t.Errorf("ended with %v", err)
+			}
+			return
+		}
 	}
 }
 
@@ -243,6 +322,14 @@ func TestBlackHole(t *testing.T) {
 	}
 	defer l.Close()
 	h, stop := dial(t, l.Addr().String(), "a")
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.Accept() // the client is waiting for an answer now
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	stop()
 	if len(h.attached) > 0 {
 		t.Error("attached to nobody")
