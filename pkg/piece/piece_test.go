@@ -57,6 +57,10 @@ func TestPiecesTileTheBlob(t *testing.T) {
 		if end != size {
 			t.Fatalf("pieces end at %d of %d", end, size)
 		}
+		// Enough pieces to spread, few enough to tell of.
+		if n := l.Count(); n > 256 && l.PieceSize() < piece.MaxSize || n <= 128 && l.PieceSize() > piece.MinSize {
+			t.Fatalf("%d bytes are %d pieces of %d", size, n, l.PieceSize())
+		}
 		off := rapid.Int64Range(0, size+10).Draw(t, "off")
 		n := rapid.Int64Range(0, size+10).Draw(t, "n")
 		r := l.Covering(off, n)
@@ -115,6 +119,30 @@ func TestBitfieldIsASet(t *testing.T) {
 			t.Fatalf("after the wire: %v, %v", back, err)
 		}
 	})
+}
+
+// Pieces past the end are nobody's: asking for them is answered, setting one
+// is a programming error.
+func TestBitfieldEnds(t *testing.T) {
+	b := piece.FullBitfield(64)
+	if b.Has(-1) || b.Has(64) || b.Clear(64) {
+		t.Error("has a piece outside the blob")
+	}
+	c := b.Clone()
+	c.Clear(63)
+	if !b.Has(63) || b.Count() != 64 {
+		t.Error("a clone shares its pieces")
+	}
+	for _, f := range []func(){func() { b.Set(64) }, func() { b.Set(-1) }, func() { piece.NewBitfield(-1) }, func() { piece.NewBitfield(piece.MaxPieces + 1) }} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic outside the blob")
+				}
+			}()
+			f()
+		}()
+	}
 }
 
 func FuzzParseBitfield(f *testing.F) {
@@ -193,4 +221,42 @@ func TestVerify(t *testing.T) {
 	if _, err := io.ReadAll(piece.Verify(bytes.NewReader(nil), 0, piece.Sum(nil))); err != nil {
 		t.Errorf("the empty blob: %v", err)
 	}
+}
+
+// However the bytes are cut into reads, and wherever they end or change, the
+// reader ends as it promises and leaves what follows unread.
+func TestVerifyAnyStream(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		content := rapid.SliceOfN(rapid.Byte(), 1, 500).Draw(t, "content")
+		after := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "after")
+		size, digest := int64(len(content)), piece.Sum(content)
+		sent := slices.Concat(content, after)
+		fate := rapid.SampledFrom([]string{"right", "wrong", "short"}).Draw(t, "fate")
+		at := rapid.IntRange(0, len(content)-1).Draw(t, "at")
+		switch fate {
+		case "wrong":
+			sent[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		case "short":
+			sent = sent[:at]
+		}
+		src := bytes.NewReader(sent)
+		v := piece.Verify(src, size, digest)
+		var err error
+		got, buf := 0, make([]byte, rapid.IntRange(1, 600).Draw(t, "buffer"))
+		for err == nil {
+			var n int
+			n, err = v.Read(buf)
+			got += n
+		}
+		var mismatch *piece.MismatchError
+		switch {
+		case fate == "right" && (err != io.EOF || got != len(content)),
+			fate == "wrong" && (!errors.As(err, &mismatch) || mismatch.Got != piece.Sum(sent[:size])),
+			fate == "short" && (err != io.ErrUnexpectedEOF || got != at):
+			t.Fatalf("%s: ended with %v after %d bytes", fate, err, got)
+		}
+		if fate != "short" && src.Len() != len(after) {
+			t.Fatalf("%d bytes are left of the %d that follow", src.Len(), len(after))
+		}
+	})
 }
