@@ -62,7 +62,7 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		}
 	}
 	holders := make([]int32, len(sw.holders))
-	seeds := 0
+	seeds, places := 0, 0
 	for i, m := range sw.order {
 		if m.at != i || m.leases != mine[m] {
 			return fmt.Errorf("member %s: at %d of %d, counts %d leases, has %d", m.node.peer.ID, m.at, i, m.leases, mine[m])
@@ -73,6 +73,12 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		for p := range m.have.All() {
 			holders[p]++
 		}
+		for _, p := range m.places() {
+			if !slices.Contains(sw.near[p], m) {
+				return fmt.Errorf("member %s is not listed at %v", m.node.peer.ID, p)
+			}
+			places++
+		}
 		if len(m.edges) > cfg.MaxNeighbours {
 			return fmt.Errorf("member %s has %d neighbours", m.node.peer.ID, len(m.edges))
 		}
@@ -81,6 +87,12 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 				return fmt.Errorf("edge of %s to %s is not one of two members", m.node.peer.ID, o.node.peer.ID)
 			}
 		}
+	}
+	for _, ms := range sw.near {
+		places -= len(ms)
+	}
+	if places != 0 {
+		return fmt.Errorf("%d too few are listed as near", places)
 	}
 	free := 0
 	for p, n := range holders {
@@ -205,10 +217,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"up": func(t *rapid.T) {
 			p := peer.Draw(t, "peer")
 			zone := rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone")
-			if !w.up[p] {
-				w.up[p] = true
-				w.step(t, PeerUp{Peer: Peer{ID: p, Zone: zone, Rack: zone}})
-			}
+			w.up[p] = true // perhaps again, and elsewhere
+			w.step(t, PeerUp{Peer: Peer{ID: p, Zone: zone, Rack: zone}})
 		},
 		"down": func(t *rapid.T) {
 			p := peer.Draw(t, "peer")

@@ -168,7 +168,13 @@ func (s *Scheduler) decide(d Decision) { s.out = append(s.out, d) }
 
 func (s *Scheduler) peerUp(e PeerUp) {
 	if n := s.peers[e.Peer.ID]; n != nil {
+		for _, m := range n.members {
+			m.unsettle()
+		}
 		n.peer = e.Peer
+		for _, m := range n.members {
+			m.settle()
+		}
 		return
 	}
 	s.peers[e.Peer.ID] = &node{peer: e.Peer}

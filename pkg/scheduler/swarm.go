@@ -71,14 +71,29 @@ func (m *member) places() []place {
 	return ps
 }
 
+// settle lists m where it is; unsettle takes it off again.
+func (m *member) settle() {
+	near := m.swarm.near
+	for _, p := range m.places() {
+		near[p] = append(near[p], m)
+	}
+}
+
+func (m *member) unsettle() {
+	near := m.swarm.near
+	for _, p := range m.places() {
+		if near[p] = without(near[p], m); len(near[p]) == 0 {
+			delete(near, p)
+		}
+	}
+}
+
 // enter makes a peer a member.
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	m := &member{node: n, swarm: sw, at: len(sw.order)}
 	sw.members[n.peer.ID] = m
 	sw.order = append(sw.order, m)
-	for _, p := range m.places() {
-		sw.near[p] = append(sw.near[p], m)
-	}
+	m.settle()
 	n.members = append(n.members, m)
 	s.stats.Members++
 	return m
@@ -101,11 +116,7 @@ func (s *Scheduler) remove(m *member, why string) {
 	sw.order = sw.order[:len(sw.order)-1]
 	delete(sw.members, m.node.peer.ID)
 	sw.seeds = without(sw.seeds, m)
-	for _, p := range m.places() {
-		if sw.near[p] = without(sw.near[p], m); len(sw.near[p]) == 0 {
-			delete(sw.near, p)
-		}
-	}
+	m.unsettle()
 	m.node.members = without(m.node.members, m)
 	s.stats.Members--
 
