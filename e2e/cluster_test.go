@@ -45,8 +45,8 @@ func (c *cluster) pulledOnce(ctx context.Context, t *testing.T) {
 	if most := c.image.Bytes * 110 / 100; tally.BlobBytes > most {
 		t.Errorf("the origin sent %d bytes of blobs, want at most %d: 1.10 copies", tally.BlobBytes, most)
 	}
-	if tally.DirectBytes > 0 {
-		t.Errorf("containerd read %d bytes past p2pd", tally.DirectBytes)
+	if tally.DirectBytes() > 0 {
+		t.Errorf("containerd read bytes past p2pd, by node: %v", tally.Direct)
 	}
 	// However many nodes there are, a piece is asked for once, give or take a
 	// tenth that is asked for again.

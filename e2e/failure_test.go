@@ -33,7 +33,7 @@ func TestKillPeerAndScheduler(t *testing.T) {
 			if killed != nil {
 				t.Fatal(killed)
 			}
-			if tally := c.tally(ctx, t); tally.DirectBytes == 0 {
+			if tally := c.tally(ctx, t); tally.DirectBytes() == 0 {
 				t.Error("nothing went past p2pd: the victim's pull had ended before the kill")
 			}
 			c.resumes(ctx, t, victim)

@@ -178,7 +178,10 @@ func (c *cluster) tally(ctx context.Context, t *testing.T) lab.Tally {
 	}
 	t.Logf("origin: %.3f copies in %d blob requests, %.3f copies read by others than p2pd, %d manifests, %d tags",
 		float64(tally.BlobBytes)/float64(c.image.Bytes), tally.Requests[lab.BlobGet],
-		float64(tally.DirectBytes)/float64(c.image.Bytes), tally.Requests[lab.ManifestGet], tally.Requests[lab.TagHead])
+		float64(tally.DirectBytes())/float64(c.image.Bytes), tally.Requests[lab.ManifestGet], tally.Requests[lab.TagHead])
+	if len(tally.Direct) > 0 {
+		t.Logf("bytes read by others than p2pd, by node: %v", tally.Direct)
+	}
 	return tally
 }
 

@@ -40,10 +40,19 @@ type Request struct {
 type Tally struct {
 	Requests  map[Kind]int
 	BlobBytes int64
-	// DirectBytes are those of BlobBytes that something else than p2pd read.
-	DirectBytes int64
+	// Direct are those of BlobBytes that something else than p2pd read, by the
+	// client's address.
+	Direct map[string]int64
 	// GetsByBlob counts blob GETs by digest.
 	GetsByBlob map[string]int
+}
+
+// DirectBytes is how much went past p2pd, by all clients.
+func (t Tally) DirectBytes() (sum int64) {
+	for _, n := range t.Direct {
+		sum += n
+	}
+	return sum
 }
 
 // accessLine is the combined log format.
@@ -98,7 +107,7 @@ func kindOf(method, path string) (Kind, string) {
 // count reads an access log. Lines that are not requests are an error: a
 // format that changed must not count as silence.
 func count(log io.Reader) (Tally, error) {
-	t := Tally{Requests: make(map[Kind]int), GetsByBlob: make(map[string]int)}
+	t := Tally{Requests: make(map[Kind]int), GetsByBlob: make(map[string]int), Direct: make(map[string]int64)}
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		r, ok := parseAccess(lines.Text())
@@ -112,7 +121,7 @@ func count(log io.Reader) (Tally, error) {
 		t.GetsByBlob[r.Digest]++
 		t.BlobBytes += r.Bytes
 		if !strings.HasPrefix(r.Agent, "p2pd/") {
-			t.DirectBytes += r.Bytes
+			t.Direct[r.Remote] += r.Bytes
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"archive/tar"
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -113,7 +115,9 @@ func fileLayer(files []file, seed uint64, padding int64) (*layer, error) {
 }
 
 // listTree is every regular file below root with a name short enough for one
-// plain tar header, in order.
+// plain tar header, the largest first: a lab's nodes share one machine, and
+// unpacking thousands of small files eight times over would take more of it
+// than the pull that is to be seen.
 func listTree(root string) ([]file, error) {
 	var files []file
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -133,6 +137,7 @@ func listTree(root string) ([]file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list files for the image: %w", err)
 	}
+	slices.SortStableFunc(files, func(a, b file) int { return cmp.Compare(b.size, a.size) })
 	return files, nil
 }
 

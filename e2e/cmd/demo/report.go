@@ -31,8 +31,8 @@ func report(out io.Writer, o options, img lab.Image, states []state, tally lab.T
 	fmt.Fprintf(out, "without p2pd      %6.1f s   at the least: all copies through the origin's link\n", max(direct, bound))
 	fmt.Fprintf(out, "origin sent       %6.2f copies of %.0f MiB, in %d blob requests\n",
 		float64(tally.BlobBytes)/float64(img.Bytes), float64(img.Bytes)/mib, tally.Requests[lab.BlobGet])
-	if tally.DirectBytes > 0 {
-		fmt.Fprintf(out, "past p2pd         %6.2f copies: containerd turned to the origin by itself\n", float64(tally.DirectBytes)/float64(img.Bytes))
+	if tally.DirectBytes() > 0 {
+		fmt.Fprintf(out, "past p2pd         %6.2f copies: containerd turned to the origin by itself\n", float64(tally.DirectBytes())/float64(img.Bytes))
 	}
 	fmt.Fprintf(out, "peers carried     %6.1f %%  of all bytes\n", percent(peers, all))
 }
