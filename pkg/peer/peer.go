@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -206,19 +207,16 @@ func (p *Peer) Detached() {
 func (p *Peer) announceHeld(s Scheduler) {
 	held := p.cfg.Store.Held()
 	held = held[:min(len(held), maxAnnounced)]
-	var batch []scheduler.Membership
-	for i, h := range held {
-		l, err := piece.NewLayout(h.Size)
-		if err != nil {
-			continue
+	for some := range slices.Chunk(held, joinBatch) {
+		var batch []scheduler.Membership
+		for _, h := range some {
+			if l, err := piece.NewLayout(h.Size); err == nil {
+				batch = append(batch, scheduler.Membership{
+					Digest: h.Digest, Size: h.Size, Have: piece.FullBitfield(l.Count()),
+				})
+			}
 		}
-		batch = append(batch, scheduler.Membership{
-			Digest: h.Digest, Size: h.Size, Have: piece.FullBitfield(l.Count()),
-		})
-		if len(batch) == joinBatch || i == len(held)-1 {
-			s.Send(scheduler.Join{Peer: p.cfg.Self.ID, Blobs: batch})
-			batch = nil
-		}
+		s.Send(scheduler.Join{Peer: p.cfg.Self.ID, Blobs: batch})
 	}
 }
 

@@ -37,6 +37,9 @@ const (
 	// gets nothing elsewhere, before the download fails and the client is
 	// sent to the origin itself.
 	maxOriginFails = 2
+	// despairAfter is how long no byte may come from neighbours that have
+	// what is missing before the origin's failures count.
+	despairAfter = 8 * time.Second
 )
 
 // drawPatience draws the jitter for the next stall.
@@ -167,7 +170,7 @@ func (d *download) nextRun(share int, random bool) (piece.Range, bool) {
 // failing, and nobody else gives anything: the client is better served by
 // the origin's own answer than by waiting.
 func (d *download) despair() {
-	if d.open() > 0 && time.Since(d.moved) < firstByteWait {
+	if d.open() > 0 && time.Since(d.moved) < despairAfter {
 		return
 	}
 	var refusal *OriginError

@@ -8,6 +8,10 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
+// holderLook bounds the search for a lease's holder in a large swarm: one of
+// so many will do.
+const holderLook = 64
+
 // lease is the right of one member to read some pieces from the origin.
 type lease struct {
 	id     LeaseID
@@ -24,14 +28,37 @@ type lease struct {
 
 // grant leases what nobody has, as far as blob and host budgets allow.
 func (s *Scheduler) grant(sw *swarm) {
-	for s.grantOne(sw) {
+	s.feed()
+	for (len(sw.leases) == 0 || len(s.hungry) == 0) && s.grantOne(sw) {
 		continue
+	}
+	if sw.wanting() && len(sw.leases) == 0 && s.budgetSpent(sw) && !slices.Contains(s.hungry, sw) {
+		s.hungry = append(s.hungry, sw)
 	}
 	if len(sw.leases) > 0 || sw.wanting() {
 		s.work(sw)
 	} else {
 		s.rest(sw)
 	}
+}
+
+// feed gives swarms that have no lease at all theirs before others get more:
+// with several layers of one image under way the first ones would else take
+// all that a host bears, and the clients of the rest would wait for nothing.
+func (s *Scheduler) feed() {
+	s.hungry = slices.DeleteFunc(s.hungry, func(sw *swarm) bool {
+		return s.swarms[sw.digest] != sw || !sw.wanting() || len(sw.leases) > 0 || s.grantOne(sw)
+	})
+}
+
+// budgetSpent reports whether the swarm's origin has all the leases it bears.
+func (s *Scheduler) budgetSpent(sw *swarm) bool {
+	for _, m := range sw.order[:min(len(sw.order), holderLook)] {
+		if h := s.hosts[m.origin]; m.origin != "" && h != nil && h.leases >= s.cfg.LeasesPerHost {
+			return true
+		}
+	}
+	return false
 }
 
 // wanting reports whether there is anything to read from the origin.
@@ -66,11 +93,10 @@ func (s *Scheduler) grantExtra(m *member) bool {
 // holder chooses who gets the next lease of a swarm: who has the fewest here,
 // then who has the fewest over all; nil if nobody may.
 func (s *Scheduler) holder(sw *swarm) *member {
-	const look = 64 // bounds the search in a large swarm; one of 64 will do
 	var best *member
 	n := len(sw.order)
 	settled := s.now.Sub(sw.born) >= settleTime
-	for k := range min(n, look) {
+	for k := range min(n, holderLook) {
 		m := sw.order[(sw.cursor+k)%n]
 		if !s.mayHold(m) || m.leases > 0 && !settled {
 			continue

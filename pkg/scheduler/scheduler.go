@@ -95,6 +95,9 @@ type Scheduler struct {
 	// with pieces that nobody has. A slice, so that its order is repeatable.
 	working []*swarm
 	hosts   map[string]*host
+	// hungry are swarms without a lease whose host has no budget left, the
+	// one that waits longest first.
+	hungry []*swarm
 	// banned are the peers that several others blamed for false bytes, and
 	// until when no swarm takes them. It outlives their streams: else a liar
 	// would only have to come back.
