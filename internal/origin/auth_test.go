@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -75,7 +76,7 @@ func TestToken(t *testing.T) {
 		}
 	}
 	tokens := l.asked(tokenHost)
-	if len(tokens) != 1 || l.pings(registryHost) != 1 || tokens[0].header.Get("Authorization") != "" {
+	if len(tokens) != 1 || l.pings(registryHost) != 1 || tokens[0].header.Get("Authorization")+tokens[0].header.Get("Accept-Encoding") != "" {
 		t.Errorf("%d pings, tokens: %v", l.pings(registryHost), tokens)
 	}
 	if want := "repository:" + repo + ":pull"; len(g.scopes) != 1 || g.scopes[0] != want {
@@ -176,7 +177,7 @@ func TestWaitersMayLeave(t *testing.T) {
 		}
 		ranged(some(10))(w, r)
 	}))
-	o := l.origin(Config{HeaderTimeout: patience})
+	o := l.origin(Config{HeaderTimeout: time.Hour})
 	src, err := o.Blob(registryHost, repo, piece.Digest{1})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +200,11 @@ func TestWaitersMayLeave(t *testing.T) {
 	if err := <-errs; !errors.Is(err, context.Canceled) {
 		t.Errorf("the second got %v", err)
 	}
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("the handshake that nobody waits for goes on")
+	}
 	healed.Store(true, true)
 	if _, err := src.Stat(deadline(t)); err != nil {
 		t.Errorf("the third got %v", err)
@@ -295,5 +300,26 @@ func TestKeychain(t *testing.T) {
 	user := func(host string) string { return l.asked(host)[0].header.Get("Authorization") }
 	if user(tokenHost) != "Basic dTpw" || user(registryHost) != "Bearer first" || user(storageHost) != "" {
 		t.Errorf("token server %q, registry %q, storage %q", user(tokenHost), user(registryHost), user(storageHost))
+	}
+}
+
+// A registry that moves its token server is asked anew after it refused.
+func TestChallengeMoves(t *testing.T) {
+	l := newLab(t)
+	g := l.guard(ranged(some(10)))
+	o := l.origin(Config{})
+	if _, _, err := read(t, o, piece.Digest{1}, 0, -1); err != nil {
+		t.Fatal(err)
+	}
+	l.serve(tokenHost, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"token":"stale"}`))
+	}))
+	o.CloseIdle() // those to the old token server, too
+	g.setToken("second")
+	if _, _, err := read(t, o, piece.Digest{1}, 0, -1); !refusedWith(err, 401) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := read(t, o, piece.Digest{1}, 0, -1); !refusedWith(err, 401) || l.pings(registryHost) != 2 {
+		t.Errorf("%v after %d pings", err, l.pings(registryHost))
 	}
 }

@@ -45,10 +45,10 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, fmt.Errorf("%s: %w", b.answer.question, &quiet{err})
 }
 
-// Close implements io.Closer; a second call does nothing.
+// Close implements io.Closer. It ends a Read that waits; a second call does
+// nothing.
 func (b *body) Close() error {
 	if !b.closed.Swap(true) {
-		b.answer.end() // first: a Read that waits holds the body's lock
 		b.answer.close()
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +76,7 @@ func (l *lab) start(host string, h http.Handler, start func(*httptest.Server)) {
 		l.mu.Unlock()
 		h.ServeHTTP(w, r)
 	}))
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // broken clients are wanted
 	start(s)
 	l.servers[host] = s
 	l.t.Cleanup(s.Close)

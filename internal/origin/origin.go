@@ -102,7 +102,7 @@ func New(cfg Config) (*Origin, error) {
 		DialContext:            (&net.Dialer{Timeout: cfg.DialTimeout}).DialContext,
 		Proxy:                  http.ProxyFromEnvironment,
 		ForceAttemptHTTP2:      true, // where the server offers it; never in clear
-		DisableCompression:     true, // a range of a compressed body means nothing
+		DisableCompression:     true, // also of what the handshake fetches
 		MaxIdleConns:           idleConns,
 		MaxIdleConnsPerHost:    idleConnsPerHost,
 		IdleConnTimeout:        idleConnTimeout,
