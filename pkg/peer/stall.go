@@ -22,7 +22,7 @@ const (
 	// piece from the origin itself; jitter of up to takeJitter for each
 	// neighbour comes on top, so that a whole swarm that waits for a slow
 	// origin does not fall upon it at once: the first few feed the others.
-	takeAfter  = 1 * time.Second
+	takeAfter  = 1500 * time.Millisecond
 	takeJitter = 150 * time.Millisecond
 	// takeAnyway is how long a peer whose neighbours answer, but are busy
 	// with others, waits for a byte. A queue is not a failure, and jumping

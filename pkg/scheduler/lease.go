@@ -155,7 +155,7 @@ func (s *Scheduler) give(m *member, whole bool, most int64) {
 }
 
 func (s *Scheduler) leasePieces(sw *swarm, most int64) int {
-	share := sw.free / (4 * s.cfg.LeasesPerBlob)
+	share := sw.free / (3 * s.cfg.LeasesPerBlob)
 	return max(1, min(share, int(most/sw.layout.PieceSize())))
 }
 
