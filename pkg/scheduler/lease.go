@@ -51,10 +51,15 @@ func (s *Scheduler) feed() {
 	})
 }
 
-// budgetSpent reports whether the swarm's origin has all the leases it bears.
+// budgetSpent reports whether somebody could read for the swarm but for the
+// leases that he, or the origin's host, has already.
 func (s *Scheduler) budgetSpent(sw *swarm) bool {
 	for _, m := range sw.order[:min(len(sw.order), holderLook)] {
-		if h := s.hosts[m.origin]; m.origin != "" && h != nil && h.leases >= s.cfg.LeasesPerHost {
+		h := s.hosts[m.origin]
+		if m.origin == "" || m.complete || h == nil || s.now.Before(h.until) || s.now.Before(m.skip) {
+			continue
+		}
+		if h.leases >= s.cfg.LeasesPerHost || m.node.leases >= s.cfg.LeasesPerPeer {
 			return true
 		}
 	}
@@ -112,7 +117,7 @@ func (s *Scheduler) holder(sw *swarm) *member {
 }
 
 func (s *Scheduler) mayHold(m *member) bool {
-	if m.origin == "" || m.complete {
+	if m.origin == "" || m.complete || m.node.leases >= s.cfg.LeasesPerPeer {
 		return false
 	}
 	if s.now.Before(m.skip) {

@@ -27,6 +27,10 @@ const (
 	DefaultLeasesPerBlob = 4
 	// DefaultLeasesPerHost is what a registry host bears from one cluster.
 	DefaultLeasesPerHost = 16
+	// DefaultLeasesPerPeer is how much one peer reads at a time, over all
+	// blobs: whoever comes first to an image would else get all leases of
+	// all its layers, and share one link among them while others wait.
+	DefaultLeasesPerPeer = 4
 	// DefaultLeaseTimeout is how long a lease may show no byte. The holder
 	// itself gives up after 2 s; this is for holders that are gone.
 	DefaultLeaseTimeout = 3 * time.Second
@@ -60,6 +64,7 @@ type Config struct {
 	LeaseBytes    int64
 	LeasesPerBlob int
 	LeasesPerHost int
+	LeasesPerPeer int
 	LeaseTimeout  time.Duration
 }
 
@@ -74,6 +79,7 @@ func (c Config) withDefaults() Config {
 	def(&c.TopologyShare, DefaultTopologyShare)
 	def(&c.LeasesPerBlob, DefaultLeasesPerBlob)
 	def(&c.LeasesPerHost, DefaultLeasesPerHost)
+	def(&c.LeasesPerPeer, DefaultLeasesPerPeer)
 	if c.LeaseBytes <= 0 {
 		c.LeaseBytes = DefaultLeaseBytes
 	}
