@@ -32,8 +32,8 @@ type Config struct {
 const (
 	// defaultFirstByte is well below the 30 s after which containerd 2.3
 	// gives up on headers (1.6 and 1.7 wait for ever), and lets a first
-	// piece of 1 MiB come in at 1 Mbit/s.
-	defaultFirstByte = 10 * time.Second
+	// piece of 1 MiB come in at 0.5 Mbit/s.
+	defaultFirstByte = 20 * time.Second
 	// defaultStall is well below the 5 min after which containerd cancels
 	// a pull that makes no progress, and lets the largest piece, 16 MiB,
 	// come in at 8 Mbit/s.

@@ -16,6 +16,11 @@ const (
 	// neighbours together. Fewer at a time finish sooner each and can be
 	// passed on sooner.
 	maxFetches = 6
+	// nodeFetches bounds those of all downloads of a node together, but each
+	// may have minFetches: with five layers at six pieces each a piece
+	// would take five times as long, and so would the first of a layer.
+	nodeFetches = 8
+	minFetches  = 2
 	// perNeighbour is how many requests one neighbour has outstanding:
 	// one in transfer, one behind it, so that the line never waits for us.
 	perNeighbour = 2
@@ -81,7 +86,7 @@ func (d *download) startFetches(now time.Time) {
 	front := d.front()
 	for depth := 1; depth <= limit; depth++ {
 		for _, n := range d.shuffled() {
-			if len(d.fetches) >= maxFetches {
+			if !d.mayFetch() {
 				return
 			}
 			if !n.open || n.outstanding >= depth || now.Before(n.coolUntil) {
@@ -92,6 +97,12 @@ func (d *download) startFetches(now time.Time) {
 			}
 		}
 	}
+}
+
+// mayFetch reports whether one more piece may be asked for now.
+func (d *download) mayFetch() bool {
+	n := len(d.fetches)
+	return n < minFetches || n < maxFetches && d.p.fetching.Load() < nodeFetches
 }
 
 // front is the first piece that the slowest reader still waits for.
@@ -123,10 +134,12 @@ func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
 	d.fetches[i] = append(d.fetches[i], f)
 	d.picker.need.Clear(i)
 	n.outstanding++
+	d.p.fetching.Add(1)
 	off, length := d.layout.Bounds(i)
 	from := n.peer
 	d.spawn(func() {
 		err := d.transfer(ctx, f, from, off, length)
+		d.p.fetching.Add(-1)
 		d.post(func() { d.fetched(f, err) })
 	})
 }

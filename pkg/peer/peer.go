@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -50,6 +51,8 @@ type Peer struct {
 	pace  pace
 	bans  bans
 	stats counters
+	// fetching counts the pieces under way from neighbours, of all downloads.
+	fetching atomic.Int64
 
 	ctx    context.Context // ends with Run; parent of all downloads
 	cancel context.CancelFunc

@@ -11,9 +11,6 @@ import (
 // the whole blob, while strictly in order costs a multiple.
 const WindowPieces = 32
 
-// urgentOneIn is how many picks there are for each one that is in order.
-const urgentOneIn = 4
-
 // picker chooses which piece to ask of a neighbour: the rarest of the window,
 // at random among equals; past the window when the neighbour has nothing in
 // it, so that no uplink idles. It is a plain value: no clock, no I/O.
@@ -30,11 +27,13 @@ func newPicker(rng *rand.Rand, pieces int) *picker {
 }
 
 // pick names a needed piece that has holds; false if there is none. front is
-// the first piece that the slowest reader still waits for. One pick in
-// urgentOneIn takes the earliest piece instead of the rarest: everybody has the
-// front, so rarest first alone would leave a reader waiting for it to the end.
+// the first piece that the slowest reader still waits for; it comes before
+// all others, since everybody has it soon and rarest first alone would leave
+// it, and the reader, to the end.
 func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
-	urgent := k.rng.IntN(urgentOneIn) == 0
+	if k.need.Has(front) && has.Has(front) {
+		return front, true
+	}
 	best := -1 // the choice so far
 	ties := 0
 	consider := func(i int) {
@@ -49,7 +48,7 @@ func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
 	}
 	end := front + WindowPieces
 	for i := range k.need.From(front) {
-		if best >= 0 && (urgent || best < end && i >= end) {
+		if best >= 0 && best < end && i >= end {
 			return best, true
 		}
 		if has.Has(i) {
