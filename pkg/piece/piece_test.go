@@ -252,7 +252,7 @@ func TestVerifyAnyStream(t *testing.T) {
 		switch {
 		case fate == "right" && (err != io.EOF || got != len(content)),
 			fate == "wrong" && (!errors.As(err, &mismatch) || mismatch.Got != piece.Sum(sent[:size])),
-			fate == "short" && (err != io.ErrUnexpectedEOF || got != at):
+			fate == "short" && (!errors.Is(err, io.ErrUnexpectedEOF) || got != at):
 			t.Fatalf("%s: ended with %v after %d bytes", fate, err, got)
 		}
 		if fate != "short" && src.Len() != len(after) {
