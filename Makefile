@@ -12,6 +12,8 @@ SHAPE = $(if $(NODES),-nodes $(NODES)) $(if $(SIZE),-size $(SIZE))
 RATES = $(if $(NODE_RATE),-node-rate $(NODE_RATE)) $(if $(ORIGIN_RATE),-origin-rate $(ORIGIN_RATE))
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 10s
+# The layer whose passage must not show in a daemon's memory, in `make bench`.
+FLAT ?= 4GiB
 
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 # The unit tiers: everything but the end-to-end tier.
@@ -32,7 +34,8 @@ test: test-unit test-e2e ## all tests; those that need root are named when skipp
 
 .PHONY: test-unit
 test-unit:
-	go test -race $(UNIT)
+	@scripts/install-deps.sh gcc
+	go test -race -timeout 15m $(UNIT) ./e2e/lab/...
 	go test -tags p2pd_faults -run Faults ./internal/daemon
 
 .PHONY: test-e2e
@@ -40,7 +43,7 @@ ifeq ($(ROOT),yes)
 test-e2e: e2e
 else
 test-e2e:
-	@echo "SKIPPED: the end-to-end tier (./e2e/...) makes network namespaces and runs containerd; run 'sudo make test' or 'sudo make e2e' for it"
+	@echo "SKIPPED: the end-to-end tier (./e2e/...) and the namespaces of its lab: they need root for network namespaces and containerd; run 'sudo make e2e'"
 endif
 
 .PHONY: e2e
@@ -58,12 +61,19 @@ demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root co
 	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
 
 .PHONY: bench
-bench: ## the packages' benchmarks
+bench: bench-packages bench-swarm bench-flat ## all benchmarks: the packages', the swarm's, memory over a layer of FLAT (root)
+
+.PHONY: bench-packages
+bench-packages: ## the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem $(UNIT)
 
 .PHONY: bench-swarm
 bench-swarm: e2e-deps ## NODES at NODE_RATE and an origin at ORIGIN_RATE: one image of SIZE against the bound (root)
 	go run ./e2e/cmd/bench-swarm $(SHAPE) $(RATES)
+
+.PHONY: bench-flat
+bench-flat: e2e-deps
+	go run ./e2e/cmd/bench-swarm -flat $(FLAT)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
@@ -83,7 +93,7 @@ check-format:
 .PHONY: check-vet
 check-vet:
 	go vet ./...
-	go vet -tags p2pd_faults ./internal/daemon/...
+	go vet -tags p2pd_faults ./...
 
 .PHONY: check-arch
 check-arch:
@@ -91,16 +101,18 @@ check-arch:
 
 .PHONY: lint
 lint: ## golangci-lint, with .golangci.yaml
-	"$$(tools/build.sh)/golangci-lint" run ./...
+	@tools=$$(tools/build.sh); "$$tools/golangci-lint" run ./...
 
 .PHONY: check-tidy
 check-tidy:
-	go mod tidy -diff
+	@for module in . tools e2e/tools; do \
+	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
+	done
 
 # Generates beside the tree and compares, so that a check changes nothing.
 .PHONY: check-generated
 check-generated:
-	@PATH="$$(tools/build.sh):$$PATH"; \
+	@tools=$$(tools/build.sh); PATH="$$tools:$$PATH"; \
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	buf lint; \
 	buf generate --output "$$out"; \
@@ -110,7 +122,7 @@ check-generated:
 
 .PHONY: generate
 generate: ## write generated code anew from proto/
-	PATH="$$(tools/build.sh):$$PATH" buf generate
+	@tools=$$(tools/build.sh); PATH="$$tools:$$PATH" buf generate
 
 .PHONY: clean
 clean: ## remove bin/ and the tests' caches; the built tools stay

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tier and the demo need of the system: on Debian
-# and its kin, as root, by apt. Does nothing where all of it is there.
+# Installs what tests and demo need of the system, on Debian and its kin as
+# root by apt; elsewhere it says what is missing. Does nothing where all of it
+# is there.
+#
+#   install-deps.sh              everything
+#   install-deps.sh COMMAND...   these only, for instance gcc
 set -euo pipefail
 
-# command: the package that brings it
+# command: the packages that bring it
 declare -A needs=(
   [containerd]=containerd
   [runc]=runc
@@ -11,15 +15,20 @@ declare -A needs=(
   [tc]=iproute2
   [nft]=nftables
   [busybox]=busybox-static
+  [gcc]='gcc libc6-dev' # the race detector is linked by it
 )
+wanted=("$@")
+[ $# -gt 0 ] || wanted=("${!needs[@]}")
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()
-for command in "${!needs[@]}"; do
-  command -v "$command" >/dev/null || missing+=("${needs[$command]}")
+for command in "${wanted[@]}"; do
+  packages=${needs[$command]:?is not a command that is known here}
+  # shellcheck disable=SC2206 # several packages are several words
+  command -v "$command" >/dev/null || missing+=($packages)
 done
 # The demo's images hold busybox and nothing else, so it must be a static one.
-if busybox=$(command -v busybox) && command -v ldd >/dev/null && ldd "$busybox" >/dev/null 2>&1; then
+if [[ " ${wanted[*]} " = *" busybox "* ]] && busybox=$(command -v busybox) && command -v ldd >/dev/null && ldd "$busybox" >/dev/null 2>&1; then
   missing+=(busybox-static)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
