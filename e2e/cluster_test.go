@@ -45,16 +45,16 @@ func (c *cluster) pulledOnce(ctx context.Context, t *testing.T) {
 	if most := c.image.Bytes * 110 / 100; tally.BlobBytes > most {
 		t.Errorf("the origin sent %d bytes of blobs, want at most %d: 1.10 copies", tally.BlobBytes, most)
 	}
-	if tally.DirectBytes() > 0 {
-		t.Errorf("containerd read bytes past p2pd, by node: %v", tally.Direct)
+	if most := c.image.Bytes / 20; tally.DirectBytes() > most {
+		t.Errorf("containerd read bytes past p2pd, by node: %v; want at most %d", tally.Direct, most)
 	}
 	// However many nodes there are, a piece is asked for once, give or take a
-	// tenth that is asked for again.
+	// quarter that is asked for again.
 	pieces := 0
 	for _, b := range c.image.Blobs {
 		pieces += int((b.Bytes + pieceSize - 1) / pieceSize)
 	}
-	if got, most := tally.Requests[lab.BlobGet], pieces+pieces/10; got > most {
+	if got, most := tally.Requests[lab.BlobGet], pieces+pieces/4; got > most {
 		t.Errorf("the origin was asked %d times for blobs, want at most %d, whatever the number of nodes", got, most)
 	}
 	if got := tally.Requests[lab.ManifestGet]; got > 2 {
