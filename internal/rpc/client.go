@@ -10,47 +10,50 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
 
+// Defaults of ClientConfig.
 const (
-	// sendQueue is how many events may wait for the stream. Past it they
-	// are dropped: the next summary repeats what matters.
-	sendQueue = 1024
-	// retryFirst and retryMost bound the wait between attempts to connect;
-	// half of each wait is drawn at random, so that a scheduler that comes
-	// back is not met by all peers at once.
-	retryFirst = 100 * time.Millisecond
-	retryMost  = 3 * time.Second
-	// dialWait is how long one attempt to connect may take.
-	dialWait = 2 * time.Second
+	// DefaultRetryFirst and DefaultRetryMost bound the wait between
+	// attempts. A good part of each wait is drawn at random, so that a
+	// scheduler that comes back is not met by all peers at once.
+	DefaultRetryFirst = 100 * time.Millisecond
+	DefaultRetryMost  = 3 * time.Second
+	// DefaultSendQueue is how many events may wait for the stream.
+	DefaultSendQueue = 1024
 )
 
 // Handler takes what comes from the scheduler. *peer.Peer is one. The calls
 // come one after the other.
 type Handler interface {
-	// Attached says that a stream is up; events go to s until Detached.
+	// Attached says that a scheduler has let this peer in; events go to s
+	// until Detached.
 	Attached(s peer.Scheduler)
 	Detached()
 	Decide(scheduler.Decision)
 }
 
-// ClientConfig is what a Client is made of. All but Logger and Credentials
-// must be set.
+// ClientConfig is what a Client is made of. Address, Self and Handler must be
+// set; the zero value of each other field means its default.
 type ClientConfig struct {
 	Address string // host:port of the scheduler
 	Self    scheduler.Peer
 	Handler Handler
-	Logger  *slog.Logger
+	Logger  *slog.Logger // nil logs nothing
 	// Credentials secure the connection; nil speaks plaintext.
 	Credentials credentials.TransportCredentials
+	// RetryFirst and RetryMost bound the wait between attempts.
+	RetryFirst, RetryMost time.Duration
+	// SendQueue is how many events may wait for the stream. Past it the
+	// oldest Summary makes room, as a later one repeats what matters.
+	SendQueue int
 }
 
 // Client keeps one stream to the scheduler up.
@@ -68,91 +71,100 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Credentials == nil {
 		cfg.Credentials = insecure.NewCredentials()
 	}
+	if cfg.RetryFirst <= 0 {
+		cfg.RetryFirst = DefaultRetryFirst
+	}
+	if cfg.RetryMost <= 0 {
+		cfg.RetryMost = max(DefaultRetryMost, cfg.RetryFirst)
+	}
+	if cfg.SendQueue <= 0 {
+		cfg.SendQueue = DefaultSendQueue
+	}
 	return &Client{cfg: cfg, log: cfg.Logger}
 }
 
 // Dropped is how many events did not fit into the queue.
 func (c *Client) Dropped() int64 { return c.dropped.Load() }
 
-// Run keeps a stream up until ctx ends. It fails only if the address cannot
-// be one.
+// Run keeps a stream up until ctx ends. It fails only if the configuration
+// can never work.
 func (c *Client) Run(ctx context.Context) error {
-	conn, err := grpc.NewClient(c.cfg.Address,
-		grpc.WithTransportCredentials(c.cfg.Credentials),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveEvery + 5*time.Second, Timeout: keepaliveWait}),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: retryFirst, Multiplier: 1.6, Jitter: 0.5, MaxDelay: retryMost},
-			MinConnectTimeout: dialWait,
-		}))
+	if err := c.introducible(); err != nil {
+		return fmt.Errorf("this peer as the scheduler would see it: %w", err)
+	}
+	conn, err := c.connection()
 	if err != nil {
 		return fmt.Errorf("scheduler address %q: %w", c.cfg.Address, err)
 	}
 	defer conn.Close()
-	wait, quiet := retryFirst, false
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := c.attach(ctx, p2pdv1.NewSchedulerServiceClient(conn))
+	wait, quiet := c.cfg.RetryFirst, false
+	for {
+		lasted, err := c.attach(ctx, p2pdv1.NewSchedulerServiceClient(conn))
 		if ctx.Err() != nil {
-			break
+			return nil
 		}
-		if time.Since(began) > retryMost {
-			wait, quiet = retryFirst, false
+		if lasted > c.cfg.RetryMost {
+			wait, quiet = c.cfg.RetryFirst, false
 		}
 		if !quiet { // once, not at every attempt
 			c.log.Warn("no stream to the scheduler; going on without", "address", c.cfg.Address, "err", err)
 			quiet = true
 		}
+		if errors.Is(err, errUnreachable) {
+			continue // the connection waits between its own attempts
+		}
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2+1)):
 		case <-ctx.Done():
+			return nil
 		}
-		wait = min(2*wait, retryMost)
+		wait = min(2*wait, c.cfg.RetryMost)
 	}
-	return nil
 }
 
-// attach opens one stream and serves it until it breaks.
-func (c *Client) attach(ctx context.Context, svc p2pdv1.SchedulerServiceClient) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	g, err := svc.Attach(ctx)
-	if err != nil {
+// introducible checks that a scheduler can take this peer's hello: asking
+// again and again would not help if not.
+func (c *Client) introducible() error {
+	m := encodeEvent(scheduler.PeerUp{Peer: c.cfg.Self})
+	if _, err := decodeHello(m); err != nil {
 		return err
 	}
-	if err := g.Send(encodeEvent(scheduler.PeerUp{Peer: c.cfg.Self})); err != nil {
-		return err
-	}
-	q := &queue{ch: make(chan scheduler.Event, sendQueue), dropped: &c.dropped}
-	sent := make(chan error, 1)
-	go func() { sent <- c.send(ctx, g, q); cancel() }()
-	c.log.Info("attached to the scheduler", "address", c.cfg.Address)
-	c.cfg.Handler.Attached(q)
-	err = c.receive(g)
-	c.cfg.Handler.Detached()
-	cancel()
-	if serr := <-sent; serr != nil && errors.Is(err, context.Canceled) {
-		err = serr
-	}
+	_, err := proto.Marshal(m)
 	return err
 }
 
-func (c *Client) send(ctx context.Context, g grpc.BidiStreamingClient[p2pdv1.AttachRequest, p2pdv1.AttachResponse], q *queue) error {
-	for {
-		select {
-		case e := <-q.ch:
-			if m := encodeEvent(e); m != nil {
-				if err := g.Send(m); err != nil {
-					return err
-				}
-			}
-		case <-ctx.Done():
-			return nil
-		}
+// attachClient is the peer's end of a stream as gRPC has it.
+type attachClient = grpc.BidiStreamingClient[p2pdv1.AttachRequest, p2pdv1.AttachResponse]
+
+// attach opens one stream and serves it until it breaks. It returns how long
+// it was attached.
+func (c *Client) attach(ctx context.Context, svc p2pdv1.SchedulerServiceClient) (lasted time.Duration, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, err := c.open(ctx, cancel, svc)
+	if err != nil {
+		return 0, err
 	}
+	began := time.Now()
+	c.log.Info("attached to the scheduler", "address", c.cfg.Address)
+	out := &outbox{queue: newQueue[scheduler.Event](c.cfg.SendQueue), dropped: &c.dropped}
+	sent := make(chan error, 1)
+	go func() {
+		sent <- out.drain(ctx, g)
+		cancel() // ends receive, if it is this side that broke
+	}()
+	c.cfg.Handler.Attached(out)
+	err = c.receive(g)
+	c.cfg.Handler.Detached()
+	cancel()
+	if serr := <-sent; serr != nil && !errors.Is(serr, context.Canceled) {
+		err = errors.Join(err, serr)
+	}
+	return time.Since(began), err
 }
 
-func (c *Client) receive(g grpc.BidiStreamingClient[p2pdv1.AttachRequest, p2pdv1.AttachResponse]) error {
+// receive passes decisions on until the stream ends.
+func (c *Client) receive(g attachClient) error {
 	for {
 		m, err := g.Recv()
 		if err != nil {
@@ -162,24 +174,48 @@ func (c *Client) receive(g grpc.BidiStreamingClient[p2pdv1.AttachRequest, p2pdv1
 		if err != nil {
 			return err
 		}
-		if d != nil {
+		if d != nil { // else of a kind that this wire does not know
 			c.cfg.Handler.Decide(d)
 		}
 	}
 }
 
-// queue is one stream's events on their way out. It implements
+// outbox is one stream's events on their way out. It implements
 // peer.Scheduler.
-type queue struct {
-	ch      chan scheduler.Event
+type outbox struct {
+	*queue[scheduler.Event]
 	dropped *atomic.Int64
 }
 
 // Send implements peer.Scheduler.
-func (q *queue) Send(e scheduler.Event) {
-	select {
-	case q.ch <- e:
-	default:
-		q.dropped.Add(1)
+func (o *outbox) Send(e scheduler.Event) {
+	if !o.put(e, isSummary) {
+		o.dropped.Add(1)
+	}
+}
+
+func isSummary(e scheduler.Event) bool {
+	_, ok := e.(scheduler.Summary)
+	return ok
+}
+
+// drain sends what is put into the outbox until ctx ends.
+func (o *outbox) drain(ctx context.Context, g attachClient) error {
+	for {
+		events, err := o.take(ctx)
+		if err != nil {
+			return err
+		}
+		for _, whole := range events {
+			for _, e := range split(whole) {
+				m := encodeEvent(e)
+				if m == nil {
+					continue // the stream itself says it
+				}
+				if err := g.Send(m); err != nil {
+					return fmt.Errorf("send to the scheduler: %w", err)
+				}
+			}
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,23 +9,25 @@ import (
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
 
-// Limits on what a message may hold. They bound the memory that one peer can
-// make the other side spend.
-const (
-	maxMessage    = 4 << 20 // bytes of one message
-	maxBlobs      = 4096    // blobs in a Join or Summary
-	maxPeers      = 256     // neighbours in one message
-	maxAddrs      = 16      // addresses of a peer
-	maxText       = 512     // bytes of an ID, address, host or zone
-	maxLeases     = 256     // leases in one Progress
-	maxRetryAfter = time.Hour
-)
+// malformed makes the error of a message out of that of a field in part.
+func malformed(part string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errMalformed, in(part, err))
+}
 
-// errMalformed is wrapped by every error of decoding.
-var errMalformed = errors.New("malformed message")
-
-func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errMalformed, fmt.Sprintf(format, args...))
+// decodeHello takes the first message of a stream.
+func decodeHello(m *p2pdv1.AttachRequest) (scheduler.Peer, error) {
+	h := m.GetHello()
+	if h == nil {
+		return scheduler.Peer{}, fmt.Errorf("%w: event: the first must be a hello", errMalformed)
+	}
+	if h.GetVersion() != protocolVersion {
+		return scheduler.Peer{}, malformed("hello", bad("version", "%d, spoken here is %d", h.GetVersion(), protocolVersion))
+	}
+	p, err := decodePeer(h.GetPeer())
+	return p, malformed("hello.peer", err)
 }
 
 // decodeEvent turns a message into an event of the peer from. An unknown
@@ -34,102 +35,149 @@ func malformed(format string, args ...any) error {
 func decodeEvent(from scheduler.PeerID, m *p2pdv1.AttachRequest) (scheduler.Event, error) {
 	switch e := m.GetEvent().(type) {
 	case *p2pdv1.AttachRequest_Join:
-		return decodeJoin(from, e.Join)
+		j, err := decodeJoin(e.Join)
+		j.Peer = from
+		return orError[scheduler.Event](j, malformed("join", err))
 	case *p2pdv1.AttachRequest_Leave:
-		d, err := decodeDigest(e.Leave.GetDigest())
-		return scheduler.Leave{Peer: from, Digest: d}, err
+		d, err := decodeDigest("digest", e.Leave.GetDigest())
+		return orError[scheduler.Event](scheduler.Leave{Peer: from, Digest: d}, malformed("leave", err))
 	case *p2pdv1.AttachRequest_Summary:
-		return decodeSummary(from, e.Summary)
+		s, err := decodeSummary(e.Summary)
+		s.Peer = from
+		return orError[scheduler.Event](s, malformed("summary", err))
 	case *p2pdv1.AttachRequest_Blame:
-		d, err := decodeDigest(e.Blame.GetDigest())
-		if err != nil {
-			return nil, err
-		}
-		fault := scheduler.Fault(e.Blame.GetFault())
-		if fault < scheduler.Slow || fault > scheduler.False {
-			return nil, malformed("fault %d", fault)
-		}
-		n, err := decodeText("neighbour", e.Blame.GetNeighbour())
-		return scheduler.Blame{Peer: from, Digest: d, Neighbour: scheduler.PeerID(n), Fault: fault}, err
+		b, err := decodeBlame(e.Blame)
+		b.Peer = from
+		return orError[scheduler.Event](b, malformed("blame", err))
 	case *p2pdv1.AttachRequest_LeaseEnd:
-		return decodeLeaseEnd(from, e.LeaseEnd)
+		l, err := decodeLeaseEnd(e.LeaseEnd)
+		l.Peer = from
+		return orError[scheduler.Event](l, malformed("lease_end", err))
 	case *p2pdv1.AttachRequest_Hello:
-		return nil, malformed("second hello")
+		return nil, fmt.Errorf("%w: hello: a second one", errMalformed)
 	}
 	return nil, nil
 }
 
-func decodeJoin(from scheduler.PeerID, j *p2pdv1.Join) (scheduler.Event, error) {
-	if len(j.GetBlobs()) > maxBlobs {
-		return nil, malformed("%d blobs in a join", len(j.GetBlobs()))
+// orError is v, or nothing with an error.
+func orError[T any](v T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
 	}
-	e := scheduler.Join{Peer: from}
-	for _, b := range j.GetBlobs() {
-		var m scheduler.Membership
-		var err error
-		if m.Digest, err = decodeDigest(b.GetDigest()); err != nil {
-			return nil, err
-		}
-		if m.Size, m.Have, err = decodeHave(b.Size, b.GetHave(), b.GetFull()); err != nil {
-			return nil, err
-		}
-		if m.Origin, err = decodeText("origin", b.GetOrigin()); err != nil {
-			return nil, err
+	return v, nil
+}
+
+func decodeJoin(j *p2pdv1.Join) (scheduler.Join, error) {
+	if err := atMost("blobs", len(j.GetBlobs()), maxBlobs); err != nil {
+		return scheduler.Join{}, err
+	}
+	e := scheduler.Join{Blobs: make([]scheduler.Membership, 0, len(j.GetBlobs()))}
+	for i, b := range j.GetBlobs() {
+		m, err := decodeMembership(b)
+		if err != nil {
+			return scheduler.Join{}, in(fmt.Sprintf("blobs[%d]", i), err)
 		}
 		e.Blobs = append(e.Blobs, m)
 	}
 	return e, nil
 }
 
-func decodeSummary(from scheduler.PeerID, s *p2pdv1.Summary) (scheduler.Event, error) {
-	if len(s.GetBlobs()) > maxBlobs {
-		return nil, malformed("%d blobs in a summary", len(s.GetBlobs()))
+func decodeMembership(b *p2pdv1.Membership) (m scheduler.Membership, err error) {
+	if m.Digest, err = decodeDigest("digest", b.GetDigest()); err != nil {
+		return m, err
 	}
-	e := scheduler.Summary{Peer: from}
-	for _, b := range s.GetBlobs() {
-		if len(b.GetLeases()) > maxLeases || len(b.GetRates()) > maxPeers {
-			return nil, malformed("%d leases and %d rates of one blob", len(b.GetLeases()), len(b.GetRates()))
-		}
-		p := scheduler.Progress{Stalled: b.GetStalled()}
-		var err error
-		if p.Digest, err = decodeDigest(b.GetDigest()); err != nil {
-			return nil, err
-		}
-		if p.Size, p.Have, err = decodeHave(b.Size, b.GetHave(), false); err != nil {
-			return nil, err
-		}
-		for _, l := range b.GetLeases() {
-			p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: scheduler.LeaseID(l.GetId()), Bytes: l.GetBytes()})
-		}
-		for _, r := range b.GetRates() {
-			id, err := decodeText("rates.peer", r.GetPeer())
-			if err != nil {
-				return nil, err
-			}
-			p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: scheduler.PeerID(id), Bytes: r.GetBytes()})
+	if m.Size, m.Have, err = decodeHave(b.Size, b.GetHave(), b.GetFull()); err != nil {
+		return m, err
+	}
+	m.Origin, err = decodeText("origin", b.GetOrigin())
+	return m, err
+}
+
+func decodeSummary(s *p2pdv1.Summary) (scheduler.Summary, error) {
+	if err := atMost("blobs", len(s.GetBlobs()), maxBlobs); err != nil {
+		return scheduler.Summary{}, err
+	}
+	e := scheduler.Summary{Blobs: make([]scheduler.Progress, 0, len(s.GetBlobs()))}
+	for i, b := range s.GetBlobs() {
+		p, err := decodeProgress(b)
+		if err != nil {
+			return scheduler.Summary{}, in(fmt.Sprintf("blobs[%d]", i), err)
 		}
 		e.Blobs = append(e.Blobs, p)
 	}
 	return e, nil
 }
 
-func decodeLeaseEnd(from scheduler.PeerID, l *p2pdv1.LeaseEnd) (scheduler.Event, error) {
-	d, err := decodeDigest(l.GetDigest())
-	if err != nil {
-		return nil, err
+func decodeProgress(b *p2pdv1.Progress) (p scheduler.Progress, err error) {
+	if p.Digest, err = decodeDigest("digest", b.GetDigest()); err != nil {
+		return p, err
 	}
-	o := scheduler.Outcome(l.GetOutcome())
-	if o < scheduler.Done || o > scheduler.OriginBusy {
-		return nil, malformed("outcome %d", l.GetOutcome())
+	if p.Size, p.Have, err = decodeHave(b.Size, b.GetHave(), false); err != nil {
+		return p, err
+	}
+	p.Stalled = b.GetStalled()
+	if err := atMost("leases", len(b.GetLeases()), maxLeases); err != nil {
+		return p, err
+	}
+	for i, l := range b.GetLeases() {
+		n, err := decodeBytes("bytes", l.GetBytes())
+		if err != nil {
+			return p, in(fmt.Sprintf("leases[%d]", i), err)
+		}
+		p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: scheduler.LeaseID(l.GetId()), Bytes: n})
+	}
+	if err := atMost("rates", len(b.GetRates()), maxPeers); err != nil {
+		return p, err
+	}
+	for i, r := range b.GetRates() {
+		rate, err := decodeRate(r)
+		if err != nil {
+			return p, in(fmt.Sprintf("rates[%d]", i), err)
+		}
+		p.Rates = append(p.Rates, rate)
+	}
+	return p, nil
+}
+
+func decodeRate(r *p2pdv1.NeighbourBytes) (out scheduler.NeighbourBytes, err error) {
+	if out.Peer, err = decodeID("peer", r.GetPeer()); err != nil {
+		return out, err
+	}
+	out.Bytes, err = decodeBytes("bytes", r.GetBytes())
+	return out, err
+}
+
+func decodeBlame(b *p2pdv1.Blame) (e scheduler.Blame, err error) {
+	if e.Digest, err = decodeDigest("digest", b.GetDigest()); err != nil {
+		return e, err
+	}
+	if e.Neighbour, err = decodeID("neighbour", b.GetNeighbour()); err != nil {
+		return e, err
+	}
+	f := b.GetFault()
+	if f < p2pdv1.Fault_FAULT_SLOW || f > p2pdv1.Fault_FAULT_FALSE {
+		return e, bad("fault", "%d", f)
+	}
+	e.Fault = scheduler.Fault(f)
+	return e, nil
+}
+
+func decodeLeaseEnd(l *p2pdv1.LeaseEnd) (e scheduler.LeaseEnd, err error) {
+	if e.Digest, err = decodeDigest("digest", l.GetDigest()); err != nil {
+		return e, err
+	}
+	o := l.GetOutcome()
+	if o < p2pdv1.Outcome_OUTCOME_DONE || o > p2pdv1.Outcome_OUTCOME_ORIGIN_BUSY {
+		return e, bad("outcome", "%d", o)
 	}
 	ms := l.GetRetryAfterMs()
 	if ms < 0 || ms > maxRetryAfter.Milliseconds() {
-		return nil, malformed("retry after %d ms", ms)
+		return e, bad("retry_after_ms", "%d, at most %d are allowed", ms, maxRetryAfter.Milliseconds())
 	}
-	return scheduler.LeaseEnd{
-		Peer: from, Digest: d, Lease: scheduler.LeaseID(l.GetLease()), Outcome: o,
-		RetryAfter: time.Duration(ms) * time.Millisecond,
-	}, nil
+	e.Lease, e.Outcome = scheduler.LeaseID(l.GetLease()), scheduler.Outcome(o)
+	e.RetryAfter = time.Duration(ms) * time.Millisecond
+	return e, nil
 }
 
 // decodeDecision turns a message into a decision for the peer to. An unknown
@@ -137,124 +185,84 @@ func decodeLeaseEnd(from scheduler.PeerID, l *p2pdv1.LeaseEnd) (scheduler.Event,
 func decodeDecision(to scheduler.PeerID, m *p2pdv1.AttachResponse) (scheduler.Decision, error) {
 	switch d := m.GetDecision().(type) {
 	case *p2pdv1.AttachResponse_Introduce:
-		return decodeIntroduce(to, d.Introduce)
+		i, err := decodeIntroduce(d.Introduce)
+		i.To = to
+		return orError[scheduler.Decision](i, malformed("introduce", err))
 	case *p2pdv1.AttachResponse_Part:
-		dg, err := decodeDigest(d.Part.GetDigest())
-		if err != nil {
-			return nil, err
-		}
-		if len(d.Part.GetPeers()) > maxPeers {
-			return nil, malformed("%d peers to part from", len(d.Part.GetPeers()))
-		}
-		part := scheduler.Part{To: to, Digest: dg, Reason: d.Part.GetReason()}
-		for _, p := range d.Part.GetPeers() {
-			part.Peers = append(part.Peers, scheduler.PeerID(p))
-		}
-		return part, nil
+		p, err := decodePart(d.Part)
+		p.To = to
+		return orError[scheduler.Decision](p, malformed("part", err))
 	case *p2pdv1.AttachResponse_Grant:
-		dg, err := decodeDigest(d.Grant.GetDigest())
-		if err != nil {
-			return nil, err
-		}
-		g := d.Grant
-		if g.GetFirst() > g.GetEnd() || g.GetEnd() > piece.MaxPieces {
-			return nil, malformed("lease on pieces %d..%d", g.GetFirst(), g.GetEnd())
-		}
-		return scheduler.Grant{
-			To: to, Digest: dg, Reason: g.GetReason(),
-			Lease: scheduler.Lease{
-				ID: scheduler.LeaseID(g.GetLease()), Whole: g.GetWhole(),
-				Pieces: piece.Range{First: int(g.GetFirst()), End: int(g.GetEnd())},
-			},
-		}, nil
+		g, err := decodeGrant(d.Grant)
+		g.To = to
+		return orError[scheduler.Decision](g, malformed("grant", err))
 	case *p2pdv1.AttachResponse_Revoke:
-		dg, err := decodeDigest(d.Revoke.GetDigest())
-		return scheduler.Revoke{To: to, Digest: dg, Lease: scheduler.LeaseID(d.Revoke.GetLease()), Reason: d.Revoke.GetReason()}, err
+		r, err := decodeRevoke(d.Revoke)
+		r.To = to
+		return orError[scheduler.Decision](r, malformed("revoke", err))
 	}
 	return nil, nil
 }
 
-func decodeIntroduce(to scheduler.PeerID, in *p2pdv1.Introduce) (scheduler.Decision, error) {
-	d, err := decodeDigest(in.GetDigest())
-	if err != nil {
-		return nil, err
+// decodeHead takes what all decisions have.
+func decodeHead(digest []byte, reason string) (d piece.Digest, why string, err error) {
+	if d, err = decodeDigest("digest", digest); err != nil {
+		return d, "", err
 	}
-	if len(in.GetPeers()) > maxPeers {
-		return nil, malformed("%d peers introduced", len(in.GetPeers()))
+	why, err = decodeReason(reason)
+	return d, why, err
+}
+
+func decodeIntroduce(m *p2pdv1.Introduce) (d scheduler.Introduce, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
 	}
-	size, err := decodeSize(in.Size)
-	if err != nil {
-		return nil, err
+	if d.Size, err = decodeSize(m.Size); err != nil {
+		return d, err
 	}
-	out := scheduler.Introduce{To: to, Digest: d, Size: size, Reason: in.GetReason()}
-	for _, p := range in.GetPeers() {
+	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
+		return d, err
+	}
+	for i, p := range m.GetPeers() {
 		peer, err := decodePeer(p)
 		if err != nil {
-			return nil, err
+			return d, in(fmt.Sprintf("peers[%d]", i), err)
 		}
-		out.Peers = append(out.Peers, peer)
+		d.Peers = append(d.Peers, peer)
 	}
-	return out, nil
+	return d, nil
 }
 
-func decodePeer(p *p2pdv1.Peer) (scheduler.Peer, error) {
-	out := scheduler.Peer{ID: scheduler.PeerID(p.GetId()), Addrs: p.GetAddrs(), Bulk: p.GetBulk(), Zone: p.GetZone(), Rack: p.GetRack()}
-	if p.GetId() == "" {
-		return out, malformed("peer without an ID")
+func decodePart(m *p2pdv1.Part) (d scheduler.Part, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
 	}
-	if len(p.GetAddrs()) > maxAddrs {
-		return out, malformed("%d addresses", len(p.GetAddrs()))
+	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
+		return d, err
 	}
-	for _, s := range append([]string{p.GetId(), p.GetBulk(), p.GetZone(), p.GetRack()}, p.GetAddrs()...) {
-		if _, err := decodeText("peer", s); err != nil {
-			return out, err
+	for i, p := range m.GetPeers() {
+		id, err := decodeID(fmt.Sprintf("peers[%d]", i), p)
+		if err != nil {
+			return d, err
 		}
+		d.Peers = append(d.Peers, id)
 	}
-	return out, nil
+	return d, nil
 }
 
-func decodeDigest(b []byte) (piece.Digest, error) {
-	if len(b) != piece.DigestSize {
-		return piece.Digest{}, malformed("digest of %d bytes", len(b))
+func decodeGrant(m *p2pdv1.Grant) (d scheduler.Grant, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
 	}
-	return piece.Digest(b), nil
+	d.Lease = scheduler.Lease{ID: scheduler.LeaseID(m.GetLease()), Whole: m.GetWhole()}
+	d.Lease.Pieces, err = decodePieces(m.GetFirst(), m.GetEnd(), m.GetWhole())
+	return d, err
 }
 
-func decodeText(field, s string) (string, error) {
-	if len(s) > maxText {
-		return "", malformed("%s of %d bytes", field, len(s))
+func decodeRevoke(m *p2pdv1.Revoke) (d scheduler.Revoke, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
 	}
-	return s, nil
-}
-
-func decodeSize(size *int64) (int64, error) {
-	if size == nil {
-		return scheduler.SizeUnknown, nil
-	}
-	if _, err := piece.NewLayout(*size); err != nil {
-		return 0, malformed("%v", err)
-	}
-	return *size, nil
-}
-
-func decodeHave(size *int64, have []byte, full bool) (int64, piece.Bitfield, error) {
-	n, err := decodeSize(size)
-	if err != nil || n == scheduler.SizeUnknown {
-		return n, piece.Bitfield{}, err
-	}
-	l, _ := piece.NewLayout(n) // checked by decodeSize
-	if full {
-		return n, piece.FullBitfield(l.Count()), nil
-	}
-	if len(have) == 0 {
-		return n, piece.NewBitfield(l.Count()), nil
-	}
-	b, err := piece.ParseBitfield(have)
-	if err != nil {
-		return n, b, malformed("%v", err)
-	}
-	if b.Len() != l.Count() {
-		return n, b, malformed("bitfield of %d pieces for a blob of %d", b.Len(), l.Count())
-	}
-	return n, b, nil
+	d.Lease = scheduler.LeaseID(m.GetLease())
+	return d, nil
 }

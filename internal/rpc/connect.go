@@ -1,0 +1,102 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+)
+
+const (
+	// dialWait is how long one attempt to connect may take.
+	dialWait = 2 * time.Second
+	// headerWait is how long a scheduler may take to let a peer in: when
+	// ten thousand come at once, the last ones wait for the others.
+	headerWait = 10 * time.Second
+)
+
+// A scheduler whose host is dead must be noticed within 5 s, though gRPC pings
+// no more often than every 10 s. So the kernel does it: what is sent must be
+// acknowledged within deadAfter (gRPC sets TCP_USER_TIMEOUT to its ping's
+// time-out), and a quiet connection is probed every probeAfter, twice before
+// it is given up. gRPC's pings are for a scheduler that hangs on a host that
+// lives.
+const (
+	pingEvery     = 10 * time.Second
+	deadAfter     = 4 * time.Second
+	probeAfter    = 2 * time.Second
+	probeInterval = time.Second
+	probes        = 2
+)
+
+// errUnreachable says that there was no connection within dialWait.
+var errUnreachable = errors.New("cannot connect to the scheduler")
+
+// connection is made once; it connects by itself whenever a stream is wanted.
+// No proxy of the environment is used: those lead out of the cluster.
+func (c *Client) connection() (*grpc.ClientConn, error) {
+	const jitter = 0.5
+	dialer := &net.Dialer{
+		Timeout:         dialWait,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeInterval, Count: probes},
+	}
+	return grpc.NewClient(c.cfg.Address,
+		grpc.WithTransportCredentials(c.cfg.Credentials),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		}),
+		grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: deadAfter}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{
+				BaseDelay: c.cfg.RetryFirst, Multiplier: 1.6, Jitter: jitter,
+				MaxDelay: time.Duration(float64(c.cfg.RetryMost) / (1 + jitter)),
+			},
+			MinConnectTimeout: dialWait,
+		}))
+}
+
+// open opens a stream, says hello and waits to be let in. cancel must end
+// ctx, in which the stream lives on.
+func (c *Client) open(ctx context.Context, cancel context.CancelFunc, svc p2pdv1.SchedulerServiceClient) (attachClient, error) {
+	deadline := time.AfterFunc(dialWait, cancel)
+	g, err := svc.Attach(ctx, grpc.WaitForReady(true))
+	if !deadline.Stop() {
+		return nil, fmt.Errorf("%w within %v: %w", errUnreachable, dialWait, cmp.Or(err, ctx.Err()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	deadline = time.AfterFunc(headerWait, cancel)
+	err = c.greet(g)
+	if !deadline.Stop() {
+		return nil, fmt.Errorf("the scheduler did not let this peer in within %v", headerWait)
+	}
+	return g, err
+}
+
+// greet says hello and waits for the header, which says that this peer is in.
+func (c *Client) greet(g attachClient) error {
+	serr := g.Send(encodeEvent(scheduler.PeerUp{Peer: c.cfg.Self}))
+	if serr == nil {
+		header, err := g.Header()
+		if err != nil || header != nil {
+			return err
+		}
+	}
+	// The stream has ended already. Why is what Recv says.
+	if _, err := g.Recv(); err != nil {
+		return err
+	}
+	return errors.Join(errors.New("no header before the first decision"), serr)
+}

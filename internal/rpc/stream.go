@@ -1,0 +1,147 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+)
+
+// attachServer is the scheduler's end of a stream as gRPC has it.
+type attachServer = grpc.BidiStreamingServer[p2pdv1.AttachRequest, p2pdv1.AttachResponse]
+
+// stream is one peer's.
+type stream struct {
+	peer scheduler.Peer
+	out  *queue[scheduler.Decision]
+	quit chan struct{} // closed by the loop when the stream must end
+}
+
+// newStream makes one that the loop has yet to admit.
+func (s *Server) newStream(p scheduler.Peer) *stream {
+	return &stream{peer: p, out: newQueue[scheduler.Decision](s.cfg.DecisionQueue), quit: make(chan struct{})}
+}
+
+// Attach implements the service.
+func (s *Server) Attach(g attachServer) error {
+	peer, err := s.greet(g)
+	if err != nil {
+		return err
+	}
+	st := s.newStream(peer)
+	if !s.do(func() { s.admit(st) }) {
+		return stopping()
+	}
+	defer s.do(func() { s.drop(st) })
+	// The header tells the peer that it is in.
+	if err := g.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	s.log.Debug("peer attached", "peer", peer.ID, "zone", peer.Zone, "rack", peer.Rack)
+
+	received, sent := make(chan error, 1), make(chan error, 1)
+	s.pumps.Go(func() { received <- s.receive(g, st) })
+	s.pumps.Go(func() { sent <- send(g, st.out) })
+	// Returning ends g's context, and with it both pumps; also one that is
+	// stuck in a Send to a peer that does not read.
+	select {
+	case err := <-sent:
+		return err
+	case err := <-received:
+		return err
+	case <-st.quit:
+		return status.Error(codes.Aborted, "this stream was replaced or did not keep up")
+	case <-s.ended:
+		return stopping()
+	}
+}
+
+func stopping() error { return status.Error(codes.Unavailable, "scheduler is stopping") }
+
+// greet waits for the hello that opens a stream.
+func (s *Server) greet(g attachServer) (scheduler.Peer, error) {
+	type arrival struct {
+		m   *p2pdv1.AttachRequest
+		err error
+	}
+	first := make(chan arrival, 1)
+	s.pumps.Go(func() {
+		m, err := g.Recv()
+		first <- arrival{m, err}
+	})
+	late := time.NewTimer(helloWait)
+	defer late.Stop()
+	select {
+	case a := <-first:
+		if a.err != nil {
+			return scheduler.Peer{}, a.err
+		}
+		peer, err := decodeHello(a.m)
+		if err != nil {
+			return peer, s.refuse(err)
+		}
+		s.events[kindHello].Add(1)
+		return peer, nil
+	case <-late.C:
+		return scheduler.Peer{}, status.Error(codes.DeadlineExceeded, "no hello")
+	case <-s.ended:
+		return scheduler.Peer{}, stopping()
+	}
+}
+
+// refuse counts a malformed message and gives it the status that ends its
+// stream.
+func (s *Server) refuse(err error) error {
+	s.malformed.Add(1)
+	return status.Error(codes.InvalidArgument, err.Error())
+}
+
+// send passes decisions on until the stream ends.
+func send(g attachServer, out *queue[scheduler.Decision]) error {
+	for {
+		ds, err := out.take(g.Context())
+		if err != nil {
+			return err
+		}
+		for _, d := range ds {
+			m := encodeDecision(d)
+			if m == nil {
+				continue // a kind that this wire does not know
+			}
+			if err := g.Send(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// receive passes a stream's events on until it ends.
+func (s *Server) receive(g attachServer, st *stream) error {
+	for {
+		m, err := g.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		e, err := decodeEvent(st.peer.ID, m)
+		if err != nil {
+			return s.refuse(err)
+		}
+		if e == nil {
+			continue // a kind that this wire does not know
+		}
+		s.count(e)
+		if !s.do(func() { s.stepFrom(st, e) }) {
+			return stopping()
+		}
+	}
+}
