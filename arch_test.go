@@ -35,6 +35,7 @@ var houses = []house{
 	{"cmd/p2pctl", 5},
 	{"e2e", 5},
 	{"internal/daemon", 4},
+	{"internal/access", 3},
 	{"internal/cluster", 3},
 	{"internal/containerd", 3},
 	{"internal/discovery", 3},
@@ -42,13 +43,16 @@ var houses = []house{
 	{"internal/mirror", 3},
 	{"internal/origin", 3},
 	{"internal/rpc", 3},
+	{"internal/setup", 3},
 	{"internal/store", 3},
 	{"internal/transport", 3},
 	{"internal/web", 3},
 	{"pkg/peer", 2},
 	{"pkg/scheduler", 1},
+	{"internal/egress", 1},
 	{"pkg/piece", 0},
 	{"proto", 0},
+	{"internal/secret", 0},
 	{"internal/throttle", 0}, // a helper that two adapters share
 }
 
