@@ -1,0 +1,275 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/secret"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+const (
+	// defaultProofTimeout is what a question may take that begins with a
+	// handshake: a ping, a token, the HEAD, each over a far line.
+	defaultProofTimeout = 5 * time.Second
+	// defaultMaxProofs is how many questions are at origins at once. A
+	// burst of forged credentials takes no more than this.
+	defaultMaxProofs = 32
+	// slowProof is how long a question must have gone unanswered, when the
+	// last client that waited has left, to count as an origin that is down.
+	slowProof = time.Second
+	// maxSteps bounds the questions for one request. Four are the most that
+	// make sense: a manifest and a blob, as the client and as nobody.
+	maxSteps = 6
+	keySize  = 32
+)
+
+// Config is what a Gate is made of. Origin must be set.
+type Config struct {
+	Origin Origin
+	// Realms is asked before a client is sent to a token server; nil
+	// leaves it at what its name tells.
+	Realms Realms
+	Table  TableConfig
+	// Policies are for registries by host; Default for all others.
+	Policies map[string]Policy
+	Default  Policy
+	// ProofTimeout bounds one question; 0 is 5 s.
+	ProofTimeout time.Duration
+	// MaxProofs bounds the questions at once; 0 is 32.
+	MaxProofs int
+	Now       func() time.Time // nil is time.Now
+	Log       *slog.Logger     // nil discards
+}
+
+// Gate decides who may have what. Methods may be called concurrently.
+type Gate struct {
+	cfg     Config
+	key     []byte // of the HMACs; drawn anew by each process
+	flights *flights
+	stats   counters
+
+	mu    sync.Mutex // guards table
+	table *Table
+}
+
+// NewGate makes a gate.
+func NewGate(cfg Config) (*Gate, error) {
+	if cfg.Origin == nil {
+		return nil, errors.New("access needs an origin to ask")
+	}
+	if cfg.ProofTimeout <= 0 {
+		cfg.ProofTimeout = defaultProofTimeout
+	}
+	if cfg.MaxProofs <= 0 {
+		cfg.MaxProofs = defaultMaxProofs
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Gate{cfg: cfg, key: make([]byte, keySize), flights: newFlights(cfg.MaxProofs), table: NewTable(cfg.Table)}
+	_, _ = rand.Read(g.key) // never fails: crypto/rand ends the process instead
+	return g, nil
+}
+
+// Asked is one request of a client for content of a repository.
+type Asked struct {
+	Repo Repo
+	// Authorization are the headers of that name.
+	Authorization []secret.Value
+}
+
+// Grant is a client's right to what it asked for. Reads at the origin that
+// serve the client are made in the grant's name.
+type Grant struct {
+	Repo   Repo
+	Caller Caller
+}
+
+// Resolve asks the origin what a tag stands for now, in the client's name:
+// the answer proves the client's right to that manifest too. It fails with a
+// *Refusal that the client may be told, or with ErrUnavailable.
+func (g *Gate) Resolve(ctx context.Context, a Asked, tag string) (Found, Grant, error) {
+	return g.admit(ctx, a, Question{Repo: a.Repo, Kind: Tag, Tag: tag})
+}
+
+// Admit decides whether the client may have a manifest or a blob. It fails as
+// Resolve does. Nothing that is held here or by peers is looked at.
+func (g *Gate) Admit(ctx context.Context, a Asked, k Kind, d piece.Digest) (Grant, error) {
+	_, grant, err := g.admit(ctx, a, Question{Repo: a.Repo, Kind: k, Digest: d})
+	return grant, err
+}
+
+// Link takes what a manifest lists that was admitted in a repository and
+// whose bytes are those of its digest. Content that the manifest has by URL
+// is not to be among the children: registries do not check that they have it.
+func (g *Gate) Link(repo Repo, parent piece.Digest, children []piece.Digest) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.table.Link(repo, parent, children)
+}
+
+// Flush forgets all decisions: each right must be proved again.
+func (g *Gate) Flush() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.table = NewTable(g.cfg.Table)
+}
+
+func (g *Gate) policy(host string) Policy {
+	if p, ok := g.cfg.Policies[host]; ok {
+		return p
+	}
+	return g.cfg.Default
+}
+
+// admit takes the table's steps until one is the last.
+func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, error) {
+	policy := g.policy(q.Repo.Host)
+	credential := credentialOf(policy, a.Authorization)
+	req := Request{Question: q, Policy: policy, Who: SubjectOf(g.key, credential, q.Repo)}
+	grant := func(s Subject) Grant {
+		if s.Identity() == Client {
+			return Grant{q.Repo, Caller{Client, credential}}
+		}
+		return Grant{q.Repo, Caller{Identity: s.Identity()}}
+	}
+	why := error(nil)
+	for range maxSteps {
+		step := g.decide(req)
+		switch step.Verdict {
+		case Allow:
+			g.stats.allowed.Add(1)
+			return Found{Digest: q.Digest}, grant(step.As), nil
+		case Challenge:
+			g.stats.challenged.Add(1)
+			return Found{}, Grant{}, step.Refusal
+		case Refuse:
+			g.stats.refused.Add(1)
+			return Found{}, Grant{}, step.Refusal
+		case Unavailable:
+			g.stats.unavailable.Add(1)
+			return Found{}, Grant{}, unavailable(q, why)
+		}
+		found, err := g.ask(ctx, step.As, grant(step.As).Caller, step.Ask)
+		switch {
+		case err == nil && q.Kind == Tag:
+			g.stats.allowed.Add(1)
+			return found, grant(step.As), nil
+		case ctx.Err() != nil:
+			return Found{}, Grant{}, fmt.Errorf("ask the origin for %s: %w", q.Repo, context.Cause(ctx))
+		case err != nil && !isNo(err):
+			req.Down, why = true, err
+		}
+	}
+	g.stats.unavailable.Add(1)
+	return Found{}, Grant{}, unavailable(q, errors.New("its answers do not add up"))
+}
+
+func isNo(err error) bool {
+	_, ok := errors.AsType[*Refusal](err)
+	return ok
+}
+
+func unavailable(q Question, why error) error {
+	if why == nil {
+		return fmt.Errorf("%s: %w", q.Repo, ErrUnavailable)
+	}
+	return fmt.Errorf("%s: %w: %w", q.Repo, ErrUnavailable, why)
+}
+
+func (g *Gate) decide(r Request) Step {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.table.Decide(g.cfg.Now(), r)
+}
+
+// ask puts one question to the origin, for all who wait for the answer, and
+// has the table learn it. Errors are a *Refusal that has been learned, ctx's
+// own, or mean that the origin could not be asked.
+func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Found, error) {
+	return g.flights.do(ctx, flightKey{as, q}, func(ctx context.Context) (Found, error) {
+		began := time.Now()
+		limited, cancel := context.WithTimeout(ctx, g.cfg.ProofTimeout)
+		defer cancel()
+		g.stats.asked.Add(1)
+		found, err := g.cfg.Origin.Ask(limited, who, q)
+		no, refused := errors.AsType[*Refusal](err)
+		switch {
+		case err == nil && q.Kind == Tag && found.Digest.IsZero():
+			return Found{}, errors.New("the origin named no digest")
+		case err == nil:
+			if q.Kind != Tag {
+				found.Digest = q.Digest
+			}
+			g.learn(func(t *Table) { t.Learn(g.cfg.Now(), as, q, found.Digest) })
+			return found, nil
+		case refused && isRefusal(no.Status):
+			no = g.presentable(limited, q, who, no)
+			g.learn(func(t *Table) { t.LearnRefusal(g.cfg.Now(), as, q, no) })
+			g.logRefusal(ctx, as, q, no)
+			return Found{}, no
+		case ctx.Err() != nil && time.Since(began) < slowProof:
+			return Found{}, err // nobody waited long enough to tell
+		}
+		g.stats.failed.Add(1)
+		var wait time.Duration
+		if busy, ok := errors.AsType[*BusyError](err); ok {
+			wait = busy.RetryAfter
+		}
+		g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, wait) })
+		if refused { // with a status that is none
+			err = errors.New(err.Error())
+		}
+		return Found{}, err
+	})
+}
+
+func (g *Gate) learn(f func(*Table)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f(g.table)
+}
+
+// presentable makes a refusal one that may be kept and told: its challenge
+// leads nowhere that a client should not go, and it repeats no credential.
+func (g *Gate) presentable(ctx context.Context, q Question, who Caller, raw *Refusal) *Refusal {
+	no := &Refusal{Status: raw.Status, Reason: clean(raw.Reason, who.Authorization)}
+	if len(raw.Body) <= MaxBody { // a part of one would say nothing
+		no.Body, no.MediaType = raw.Body, raw.MediaType
+	}
+	if who.Identity == Node || len(raw.Challenge) == 0 {
+		return no // its credentials are not the client's business
+	}
+	header, realm, err := relayed(q.Repo, g.policy(q.Repo.Host), raw.Challenge)
+	if err == nil && realm != nil && g.cfg.Realms != nil {
+		err = g.cfg.Realms.Check(ctx, q.Repo.Host, realm)
+	}
+	if err != nil {
+		no.Reason = clean(fmt.Sprintf("%s (%v)", no.Reason, err), secret.Value{})
+		return no
+	}
+	no.Challenge = []string{header}
+	return no
+}
+
+// logRefusal says why, once an answer of the origin: what is kept of it is not
+// logged again. A challenge to nobody in particular is everyday life.
+func (g *Gate) logRefusal(ctx context.Context, as Subject, q Question, no *Refusal) {
+	level := slog.LevelInfo
+	if as.Identity() == Anonymous && len(no.Challenge) > 0 || no.Status == http.StatusNotFound {
+		level = slog.LevelDebug
+	}
+	g.cfg.Log.LogAttrs(ctx, level, "the registry refuses",
+		slog.String("repository", q.Repo.String()), slog.String("reference", q.Reference()),
+		slog.Int("status", no.Status), slog.String("reason", no.Reason))
+}
