@@ -23,7 +23,7 @@ type registriesOf struct{ o *origin.Origin }
 
 func (r registriesOf) Resolve(ctx context.Context, host, repo, tag string) (mirror.Descriptor, error) {
 	d, err := r.o.Resolve(ctx, host, repo, tag)
-	return mirror.Descriptor(d), known(err)
+	return mirror.Descriptor{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}, known(err)
 }
 
 func (r registriesOf) Blob(host, repo string, d piece.Digest) (peer.Source, error) {

@@ -4,12 +4,7 @@ import (
 	"container/list"
 	"context"
 	"net/http"
-	"net/url"
 	"sync"
-
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // maxAccesses bounds the remembered handshakes, one a repository. A node runs
@@ -17,7 +12,10 @@ import (
 const maxAccesses = 1024
 
 // accessKey is what a token is good for.
-type accessKey struct{ endpoint, repo string }
+type accessKey struct {
+	endpoint, repo string
+	anonymous      bool // without the node's credentials, whether or not there are any
+}
 
 // access is the handshake with a registry for one repository. It is made by
 // whoever asks first; all who ask meanwhile wait for it.
@@ -117,42 +115,4 @@ func (c *accesses) drop(a *access) {
 		c.order.Remove(e)
 		delete(c.items, a.key)
 	}
-}
-
-// access returns the handshake with the registry at u for repo.
-func (o *Origin) access(ctx context.Context, u *url.URL, repo string) (*access, error) {
-	return o.accesses.get(ctx, accessKey{u.String(), repo}, func(ctx context.Context) (*http.Client, error) {
-		return o.handshake(ctx, u, repo)
-	})
-}
-
-// handshake asks the registry what it wants to know of us, fetches a token if
-// it wants one, and returns a client that sends and renews it.
-func (o *Origin) handshake(ctx context.Context, u *url.URL, repo string) (*http.Client, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.cfg.HeaderTimeout, errSlowHandshake)
-	defer cancel()
-	ctx, t := withTrip(ctx, handshake)
-	o.stats.handshakes.Add(1)
-	strictness := []name.Option{name.StrictValidation}
-	if u.Scheme == "http" {
-		strictness = append(strictness, name.Insecure)
-	}
-	reg, err := name.NewRegistry(u.Host, strictness...)
-	if err != nil {
-		return nil, err
-	}
-	auth, err := authn.Resolve(ctx, o.cfg.Keychain, reg.Repo(repo))
-	if err != nil {
-		return nil, told("credentials for "+u.Host, err, t)
-	}
-	inner := transport.NewUserAgent(&wire{endpoint: u, rt: o.base, stats: &o.stats}, o.cfg.UserAgent)
-	scope := "repository:" + repo + ":" + transport.PullScope
-	rt, err := transport.NewWithContext(ctx, reg, auth, inner, []string{scope})
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, told("handshake with "+u.Host+" for "+repo, err, t)
-	}
-	return &http.Client{Transport: rt, CheckRedirect: checkRedirect}, nil
 }

@@ -12,7 +12,7 @@ func TestAccessesAreBounded(t *testing.T) {
 	made := make(map[string]int)
 	use := func(repo string) {
 		t.Helper()
-		a, err := c.get(t.Context(), accessKey{"https://r", repo}, func(context.Context) (*http.Client, error) {
+		a, err := c.get(t.Context(), accessKey{endpoint: "https://r", repo: repo}, func(context.Context) (*http.Client, error) {
 			made[repo]++
 			return &http.Client{}, nil
 		})
@@ -31,7 +31,7 @@ func TestAccessesAreBounded(t *testing.T) {
 // To forget an access that has been replaced leaves the new one alone.
 func TestForgetOnlyItself(t *testing.T) {
 	c := newAccesses(2)
-	key := accessKey{"https://r", "a"}
+	key := accessKey{endpoint: "https://r", repo: "a"}
 	dial := func(context.Context) (*http.Client, error) { return &http.Client{}, nil }
 	old, err := c.get(t.Context(), key, dial)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/p2pd/p2pd/internal/egress"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -122,7 +123,7 @@ func TestHostileAnswers(t *testing.T) {
 		"no content":           {"HTTP/1.1 204 x\n\n", "origin answered 204"},
 		"two lengths":          {"HTTP/1.1 206 x\nContent-Range: bytes 10-29/100\nContent-Length: 20\nContent-Length: 21\n\n" + bytes20, "Content-Length"},
 		"no HTTP":              {"SSH-2.0-x\n\n", "malformed"},
-		"immense header":       {"HTTP/1.1 206 x\nX: " + strings.Repeat("x", 2*maxHeaderBytes) + "\n\n", "header"},
+		"immense header":       {"HTTP/1.1 206 x\nX: " + strings.Repeat("x", 2*egress.MaxHeaderBytes) + "\n\n", "header"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

@@ -41,6 +41,7 @@ func (b *body) Read(p []byte) (int, error) {
 	// A reader that gave up is no fault of the origin's.
 	if !b.closed.Load() && !errors.Is(err, context.Canceled) && !b.broken.Swap(true) {
 		b.o.stats.broken.Add(1)
+		b.answer.endpoint.failed(time.Now(), err) // where there is another one, that is next
 	}
 	return n, fmt.Errorf("%s: %w", b.answer.question, &quiet{err})
 }

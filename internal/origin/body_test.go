@@ -50,7 +50,7 @@ func TestOwnWaitsAreNoStall(t *testing.T) {
 		o := &Origin{cfg: Config{StallTimeout: time.Second, Download: throttle.NewLimiter(throttle.Burst / 10)}}
 		ctx, cancel := context.WithCancel(t.Context())
 		content := some(3 * throttle.Burst)
-		a := &answer{Response: &http.Response{Body: io.NopCloser(bytes.NewReader(content))}, ctx: ctx, end: cancel}
+		a := &answer{endpoint: new(endpoint), Response: &http.Response{Body: io.NopCloser(bytes.NewReader(content))}, ctx: ctx, end: cancel}
 		body := o.body(a, int64(len(content)))
 		defer body.Close()
 		begin := time.Now()
@@ -74,7 +74,7 @@ func TestTrickleIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &Origin{cfg: Config{StallTimeout: time.Second}}
 		r, w := io.Pipe()
-		a := &answer{Response: &http.Response{Body: r}, ctx: t.Context(), end: func() { _ = r.CloseWithError(context.Canceled) }}
+		a := &answer{endpoint: new(endpoint), Response: &http.Response{Body: r}, ctx: t.Context(), end: func() { _ = r.CloseWithError(context.Canceled) }}
 		body := o.body(a, 10)
 		defer body.Close()
 		go func() {

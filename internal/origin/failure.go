@@ -13,8 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-
 	"github.com/p2pd/p2pd/pkg/peer"
 )
 
@@ -24,28 +22,43 @@ const (
 	maxMessage = 300
 	// maxErrorBody bounds what we read of them. Connections with more to
 	// say are closed.
-	maxErrorBody = 16 << 10
+	maxErrorBody = 64 << 10
 	// maxRetryAfter bounds how long a registry may keep us away.
 	maxRetryAfter = 10 * time.Minute
 )
 
 var (
 	errSlowHandshake = errors.New("the registry did not end the handshake in time")
+	errSlowEndpoint  = errors.New("the endpoint did not begin an answer")
 	errStalled       = errors.New("the origin stopped sending")
 )
 
-// refusal turns an answer that is no success into a *peer.OriginError, and
-// closes it.
-func refusal(r *http.Response, byteRange string) error {
+// refused is an answer that is no success. It is a *peer.OriginError to those
+// who only want to know that.
+type refused struct {
+	peer.OriginError
+
+	body      []byte // as the registry sent it, if it is JSON
+	challenge Challenge
+	unfit     error // why its challenge is not in challenge
+}
+
+func (r *refused) Unwrap() error { return &r.OriginError }
+
+// refusal makes one of an answer, and closes it.
+func refusal(r *http.Response, byteRange string) *refused {
 	defer r.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxErrorBody)) // what can be had will do
 	text := message(body, r.StatusCode)
 	if r.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		text = fmt.Sprintf("no %s in %q: %s", byteRange, clean(r.Header.Get("Content-Range")), text)
 	}
-	e := &peer.OriginError{Status: r.StatusCode, Message: clean(text)}
+	e := &refused{OriginError: peer.OriginError{Status: r.StatusCode, Message: clean(text)}}
 	if asksToWait(r.StatusCode) {
 		e.RetryAfter = retryAfter(r.Header.Get("Retry-After"), time.Now())
+	}
+	if json.Valid(body) {
+		e.body = body
 	}
 	return e
 }
@@ -77,28 +90,6 @@ func statusText(status int) string {
 	return "no reason given"
 }
 
-// told makes an error of HTTP or of go-containerregistry fit to be told: the
-// registry's refusal if it is one; what became of the connection if that is
-// what failed; else the error's own text without what is nobody's business.
-func told(attempt string, err error, t *trip) error {
-	wait, lost := t.last()
-	refused, ok := errors.AsType[*transport.Error](err)
-	switch {
-	case !ok && lost != nil:
-		return fmt.Errorf("%s: %w", attempt, &quiet{lost})
-	case !ok:
-		return fmt.Errorf("%s: %w", attempt, &quiet{err})
-	}
-	e := &peer.OriginError{Status: refused.StatusCode, Message: statusText(refused.StatusCode)}
-	if asksToWait(e.Status) {
-		e.RetryAfter = wait
-	}
-	if len(refused.Errors) > 0 {
-		e.Message = clean(string(refused.Errors[0].Code) + ": " + refused.Errors[0].Message)
-	}
-	return fmt.Errorf("%s: %w", attempt, e)
-}
-
 // quiet is an error whose text has lost the secrets that URLs and answers of
 // token servers carry. It still is the error that it wraps.
 type quiet struct{ err error }
@@ -115,7 +106,7 @@ var (
 )
 
 // hush cuts queries and users out of the URLs in s. What follows a line's end
-// goes too: go-containerregistry quotes a token server's answer there.
+// goes too: there is no telling what is quoted there.
 func hush(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return clean(query.ReplaceAllString(userInfo.ReplaceAllString(s, "//"), ""))

@@ -3,14 +3,16 @@ package origin
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/p2pd/p2pd/internal/egress"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -39,7 +42,7 @@ const (
 type lab struct {
 	t       *testing.T
 	servers map[string]*httptest.Server
-	roots   *x509.CertPool
+	roots   string // a file with the certificate of all that serve TLS; empty for none
 
 	mu   sync.Mutex // guards what follows
 	seen []seen
@@ -54,7 +57,7 @@ type seen struct {
 }
 
 func newLab(t *testing.T) *lab {
-	return &lab{t: t, servers: make(map[string]*httptest.Server), roots: x509.NewCertPool()}
+	return &lab{t: t, servers: make(map[string]*httptest.Server)}
 }
 
 // serve adds a host that speaks plain HTTP.
@@ -65,7 +68,11 @@ func (l *lab) serveTLS(host string, http2 bool, h http.Handler) {
 	l.start(host, h, func(s *httptest.Server) {
 		s.EnableHTTP2 = http2
 		s.StartTLS()
-		l.roots.AddCert(s.Certificate())
+		l.roots = filepath.Join(l.t.TempDir(), "ca.pem") // httptest has one certificate for all
+		b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+		if err := os.WriteFile(l.roots, b, 0o600); err != nil {
+			l.t.Fatal(err)
+		}
 	})
 }
 
@@ -89,25 +96,31 @@ func (l *lab) origin(cfg Config) *Origin {
 	if cfg.Registries == nil {
 		cfg.Registries = []Registry{{Host: registryHost, Endpoint: "http://" + registryHost}}
 	}
-	o, err := New(cfg)
+	for i := range cfg.Registries {
+		cfg.Registries[i].TLS.CAFile = l.roots
+		cfg.Registries[i].TokenHosts = append(cfg.Registries[i].TokenHosts, tokenHost)
+	}
+	o, err := newOrigin(cfg, egress.Config{Dial: l.dial, Proxy: direct})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	o.base.Proxy = nil
-	o.base.TLSClientConfig = &tls.Config{RootCAs: l.roots, MinVersion: tls.VersionTLS12}
-	o.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		host, _, _ := splitPort(address)
-		s := l.servers[host]
-		if s == nil {
-			return nil, fmt.Errorf("no host %s in the lab", host)
-		}
-		l.mu.Lock()
-		l.conns++
-		l.mu.Unlock()
-		return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
-	}
 	l.t.Cleanup(o.CloseIdle)
 	return o
+}
+
+// direct is no proxy, whatever the environment says.
+func direct(*http.Request) (*url.URL, error) { return nil, nil }
+
+func (l *lab) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, _ := splitPort(address)
+	s := l.servers[host]
+	if s == nil {
+		return nil, fmt.Errorf("no host %s in the lab", host)
+	}
+	l.mu.Lock()
+	l.conns++
+	l.mu.Unlock()
+	return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
 }
 
 // asked returns what a host was asked, but for pings.

@@ -25,7 +25,11 @@ type manifest struct{ content }
 // *UnknownRegistryError for a host that is not allowed. Its Read knows
 // nothing but the front: off > 0 gives peer.ErrNoRange.
 func (o *Origin) Manifest(host, repo string, d piece.Digest) (peer.Source, error) {
-	c, err := o.content(host, repo, d)
+	return o.manifestOf(host, repo, d, nil)
+}
+
+func (o *Origin) manifestOf(host, repo string, d piece.Digest, as *right) (peer.Source, error) {
+	c, err := o.content(host, repo, d, as)
 	if err != nil {
 		return nil, err
 	}

@@ -118,24 +118,24 @@ func TestResolve(t *testing.T) {
 	}{
 		"by HEAD": {
 			head: map[string]string{digestHeader: other.String(), "Content-Length": "77", "Content-Type": ociManifest + "; charset=utf-8"},
-			want: Descriptor{other, 77, ociManifest},
+			want: Descriptor{other, 77, ociManifest, 0},
 		},
 		"no digest": {
 			head: map[string]string{"Content-Length": sized}, get: map[string]string{"Content-Type": ociManifest},
-			want: Descriptor{d, int64(len(content)), ociManifest}, gets: 1,
+			want: Descriptor{d, int64(len(content)), ociManifest, 0}, gets: 1,
 		},
 		"a digest of another algorithm": {
 			head: map[string]string{"Content-Length": sized, digestHeader: "sha512:" + strings.Repeat("0", 128)},
 			get:  map[string]string{"Content-Type": ociManifest, digestHeader: "sha512:" + strings.Repeat("0", 128)},
-			want: Descriptor{d, int64(len(content)), ociManifest}, gets: 1,
+			want: Descriptor{d, int64(len(content)), ociManifest, 0}, gets: 1,
 		},
 		"a length of 0": {
 			head: map[string]string{digestHeader: d.String(), "Content-Length": "0"}, get: map[string]string{digestHeader: d.String()},
-			want: Descriptor{d, int64(len(content)), "text/plain"}, gets: 1,
+			want: Descriptor{d, int64(len(content)), "text/plain", 0}, gets: 1,
 		},
 		"HEAD not allowed": {
 			head: map[string]string{":status": "405"}, get: map[string]string{"Content-Type": "not a type;;"},
-			want: Descriptor{d, int64(len(content)), ""}, gets: 1,
+			want: Descriptor{d, int64(len(content)), "", 0}, gets: 1,
 		},
 		"another digest than its bytes'": {
 			head: map[string]string{":status": "405"}, get: map[string]string{digestHeader: other.String()}, gets: 1, err: "its bytes are",

@@ -92,7 +92,7 @@ func TestEndpoints(t *testing.T) {
 			}
 			continue
 		}
-		if u, err := o.endpoint("r.example:5000"); err != nil || u.String() != want {
+		if u, err := endpointOf(o, "r.example:5000"); err != nil || u != want {
 			t.Errorf("%q: %v, %v; want %s", endpoint, u, err, want)
 		}
 	}
@@ -108,7 +108,7 @@ func TestDockerHub(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if u, err := o.endpoint("docker.io"); err != nil || u.String() != "https://index.docker.io" {
+		if u, err := endpointOf(o, "docker.io"); err != nil || u != "https://index.docker.io" {
 			t.Errorf("%v, %v", u, err)
 		}
 		if s, err := o.Blob("docker.io", "library/alpine", piece.Digest{1}); err != nil || s.Host() != "docker.io" {
@@ -145,4 +145,13 @@ func TestRepositoriesAndTags(t *testing.T) {
 	if n := len(l.asked(registryHost)) + l.pings(registryHost); n != 0 {
 		t.Errorf("the registry was asked %d times", n)
 	}
+}
+
+// endpointOf is where the first endpoint of a host is.
+func endpointOf(o *Origin, host string) (string, error) {
+	up, err := o.upstream(host)
+	if err != nil {
+		return "", err
+	}
+	return up.endpoints[0].url.String(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/p2pd/p2pd/internal/egress"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -121,7 +122,7 @@ func TestFailuresBeyondARedirect(t *testing.T) {
 }
 
 func TestTooManyRedirects(t *testing.T) {
-	for _, hops := range []int{maxRedirects, maxRedirects + 1} {
+	for _, hops := range []int{egress.MaxRedirects, egress.MaxRedirects + 1} {
 		l := newLab(t)
 		l.serve(registryHost, open(func(w http.ResponseWriter, r *http.Request) {
 			if n := len(l.asked(registryHost)); n <= hops {
@@ -131,10 +132,10 @@ func TestTooManyRedirects(t *testing.T) {
 			ranged(some(10))(w, r)
 		}))
 		_, _, err := read(t, l.origin(Config{}), piece.Digest{1}, 0, -1)
-		if ok := hops <= maxRedirects; ok != (err == nil) {
+		if ok := hops <= egress.MaxRedirects; ok != (err == nil) {
 			t.Errorf("%d redirects: %v", hops, err)
 		}
-		if n := len(l.asked(registryHost)); n != maxRedirects+1 {
+		if n := len(l.asked(registryHost)); n != egress.MaxRedirects+1 {
 			t.Errorf("%d redirects: %d requests", hops, n)
 		}
 	}
@@ -165,8 +166,8 @@ func TestNoWayFromHTTPSToClear(t *testing.T) {
 func TestStrangeCertificate(t *testing.T) {
 	l := newLab(t)
 	l.serveTLS(registryHost, false, open(ranged(some(10))))
+	l.roots = ""
 	o := l.origin(Config{Registries: []Registry{{Host: registryHost, Endpoint: "https://" + registryHost}}})
-	o.base.TLSClientConfig = nil
 	if _, _, err := read(t, o, piece.Digest{1}, 0, -1); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("%v", err)
 	}

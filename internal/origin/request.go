@@ -8,13 +8,10 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/p2pd/p2pd/pkg/peer"
 )
-
-// maxRedirects is how often a registry may send us on: to its storage, and
-// that to a nearer one.
-const maxRedirects = 5
 
 // accept lists every kind of manifest that registries keep; the last entry is
 // for what images do not use, such as artifacts of other types.
@@ -32,6 +29,8 @@ type request struct {
 	host, repo string
 	ref        string // digest or tag
 	byteRange  string // of a Range header; empty for none
+	as         *right // that it is asked with; nil is the node's own
+	hurry      bool   // there is something to fall back on
 }
 
 // String says what is attempted, for errors.
@@ -57,6 +56,7 @@ func (q request) method() string {
 type answer struct {
 	*http.Response
 	question request
+	endpoint *endpoint
 	ctx      context.Context // of the request; ends with close
 	end      func()          // ends the request, even while its body is read
 }
@@ -67,56 +67,94 @@ func (a *answer) close() {
 	a.end()
 }
 
-// send asks, and returns once a successful answer begins. Failures are
-// *UnknownRegistryError, *peer.OriginError where the registry refused, or say
-// what was attempted.
+// send asks, one endpoint after the other, and returns once a successful
+// answer begins. Failures are *UnknownRegistryError, *peer.OriginError where
+// the registry refused, or say what was attempted.
 func (o *Origin) send(ctx context.Context, q request) (*answer, error) {
-	u, err := o.endpoint(q.host)
+	up, err := o.upstream(q.host)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkRepository(q.repo); err != nil {
 		return nil, err
 	}
-	a, err := o.access(ctx, u, q.repo)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", q, err)
+	several := len(up.endpoints) > 1
+	order := up.inOrder(time.Now())
+	for i, e := range order {
+		patience := time.Duration(0)
+		if i < len(order)-1 || q.hurry {
+			patience = o.cfg.SwitchTimeout
+		}
+		var a *answer
+		if a, err = o.try(ctx, q, up, e, patience); err == nil {
+			if several {
+				e.works()
+			}
+			return a, nil
+		}
+		if ctx.Err() != nil || !unavailable(err) {
+			return nil, err
+		}
+		if several {
+			e.failed(time.Now(), err)
+			o.stats.switched.Add(1)
+		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	return nil, err
+}
+
+// try asks one endpoint. A patience that is not 0 bounds the time until its
+// answer begins, the handshake included.
+func (o *Origin) try(ctx context.Context, q request, up *upstream, e *endpoint, patience time.Duration) (*answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	o.stats.inflight.Add(1)
-	end := sync.OnceFunc(func() { cancel(); o.stats.inflight.Add(-1) })
-	resp, err := o.do(ctx, a, u, q)
+	end := sync.OnceFunc(func() { cancel(context.Canceled); o.stats.inflight.Add(-1) })
+	inTime := func() bool { return true }
+	if patience > 0 {
+		inTime = time.AfterFunc(patience, func() { cancel(errSlowEndpoint) }).Stop
+	}
+	resp, err := o.ask(ctx, q, up, e)
+	if !inTime() {
+		if err == nil {
+			_ = resp.Body.Close() // it came too late
+		}
+		err = fmt.Errorf("%s: %w for %s", q, errSlowEndpoint, patience)
+	}
 	if err != nil {
 		end()
 		return nil, err
 	}
-	return &answer{Response: resp, question: q, ctx: ctx, end: end}, nil
+	return &answer{Response: resp, question: q, endpoint: e, ctx: ctx, end: end}, nil
 }
 
-// do sends q with an access and sorts the answers.
-func (o *Origin) do(ctx context.Context, a *access, u *url.URL, q request) (*http.Response, error) {
-	ctx, t := withTrip(ctx, q.kind)
-	target := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/v2/" + q.repo + "/" + q.collection() + "/" + q.ref}
-	req, err := http.NewRequestWithContext(ctx, q.method(), target.String(), nil)
+// ask sends q as whoever it is asked for, and sorts the answers.
+func (o *Origin) ask(ctx context.Context, q request, up *upstream, e *endpoint) (*http.Response, error) {
+	client := o.asCaller(e, q)
+	var a *access
+	if client == nil {
+		var err error
+		if a, err = o.access(ctx, up, e, q); err != nil {
+			return nil, fmt.Errorf("%s: %w", q, err)
+		}
+		client = a.client
+	}
+	req, err := q.build(withKind(ctx, q.kind), e)
 	if err != nil {
-		return nil, told(q.String(), err, t)
+		return nil, fmt.Errorf("%s: %w", q, &quiet{err})
 	}
-	req.Header.Set("Accept-Encoding", identity)
-	if q.collection() == "manifests" {
-		req.Header.Set("Accept", accept)
-	}
-	if q.byteRange != "" {
-		req.Header.Set("Range", q.byteRange)
-	}
-	resp, err := a.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return nil, told(q.String(), err, t)
+		return nil, fmt.Errorf("%s: %w", q, &quiet{err})
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		if resp.StatusCode == http.StatusUnauthorized {
+		if a != nil && resp.StatusCode == http.StatusUnauthorized {
 			o.accesses.forget(a) // its challenge may be out of date
 		}
-		return nil, fmt.Errorf("%s: %w", q, refusal(resp, q.byteRange))
+		refused := refusal(resp, q.byteRange)
+		if resp.StatusCode == http.StatusUnauthorized && sameHost(resp.Request.URL, e.url) {
+			refused.challenge, refused.unfit = o.challengeOf(ctx, up, e, resp.Header.Values("WWW-Authenticate"))
+		}
+		return nil, fmt.Errorf("%s: %w", q, refused)
 	}
 	if ce := resp.Header.Get("Content-Encoding"); ce != "" && !strings.EqualFold(ce, identity) {
 		_ = resp.Body.Close() // unread
@@ -125,21 +163,21 @@ func (o *Origin) do(ctx context.Context, a *access, u *url.URL, q request) (*htt
 	return resp, nil
 }
 
-// checkRedirect follows a registry to its storage. The token stays behind:
-// the handshake's transport adds it for the registry's own host alone. So
-// does the address that we come from, which may be a signed one.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
+// build makes the message to an endpoint.
+func (q request) build(ctx context.Context, e *endpoint) (*http.Request, error) {
+	target := url.URL{Scheme: e.url.Scheme, Host: e.url.Host, Path: "/v2/" + q.repo + "/" + q.collection() + "/" + q.ref}
+	req, err := http.NewRequestWithContext(ctx, q.method(), target.String(), nil)
+	if err != nil {
+		return nil, err
 	}
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errors.New("redirect from https to " + req.URL.Scheme + " refused")
+	req.Header.Set("Accept-Encoding", identity)
+	if q.collection() == "manifests" {
+		req.Header.Set("Accept", accept)
 	}
-	if req.URL.User != nil {
-		return errors.New("redirect with a user refused")
+	if q.byteRange != "" {
+		req.Header.Set("Range", q.byteRange)
 	}
-	req.Header.Del("Referer")
-	return nil
+	return req, nil
 }
 
 // refusedWith reports whether the registry answered with one of codes.

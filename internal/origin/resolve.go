@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -16,17 +16,44 @@ type Descriptor struct {
 	Digest    piece.Digest
 	Size      int64
 	MediaType string
+	// Stale is how old this answer is, where it is not the origin's own of
+	// now; 0 otherwise. A client should be told.
+	Stale time.Duration
 }
 
 const digestHeader = "Docker-Content-Digest"
 
 // Resolve asks the registry what a tag stands for now. Where a HEAD does not
-// tell all, the manifest itself is read and its digest computed.
+// tell all, the manifest itself is read and its digest computed. Where nothing
+// is answered, and the operator allows it, it is what was answered last.
 func (o *Origin) Resolve(ctx context.Context, host, repo, tag string) (Descriptor, error) {
+	return o.resolve(ctx, host, repo, tag, nil)
+}
+
+func (o *Origin) resolve(ctx context.Context, host, repo, tag string, as *right) (Descriptor, error) {
 	if err := checkTag(tag); err != nil {
 		return Descriptor{}, err
 	}
-	q := request{kind: manifestHead, host: strings.ToLower(host), repo: repo, ref: tag}
+	up, err := o.upstream(host)
+	if err != nil {
+		return Descriptor{}, err
+	}
+	key := tagKey{up.host, repo, tag}
+	last, ok := o.tags.get(key, up.stale, time.Now())
+	d, err := o.resolveNow(ctx, request{kind: manifestHead, host: up.host, repo: repo, ref: tag, as: as, hurry: ok})
+	switch {
+	case err == nil && up.stale > 0:
+		o.tags.put(key, d, time.Now())
+	case err != nil && ok && ctx.Err() == nil && unavailable(err):
+		o.stats.stale.Add(1)
+		o.cfg.Logger.Info("a tag's last answer is repeated: no endpoint of its registry answers",
+			"registry", up.host, "repository", repo, "tag", tag, "age", last.Stale.Round(time.Second), "err", err)
+		return last, nil
+	}
+	return d, err
+}
+
+func (o *Origin) resolveNow(ctx context.Context, q request) (Descriptor, error) {
 	a, err := o.send(ctx, q)
 	if refusedWith(err, http.StatusMethodNotAllowed, http.StatusNotImplemented) {
 		return o.resolveByGet(ctx, q)

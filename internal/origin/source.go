@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -18,17 +17,19 @@ type content struct {
 	o          *Origin
 	host, repo string
 	digest     piece.Digest
+	as         *right
 }
 
 // content binds a digest to a repository. It does no I/O.
-func (o *Origin) content(host, repo string, d piece.Digest) (content, error) {
-	if _, err := o.endpoint(host); err != nil {
+func (o *Origin) content(host, repo string, d piece.Digest, as *right) (content, error) {
+	up, err := o.upstream(host)
+	if err != nil {
 		return content{}, err
 	}
 	if err := checkRepository(repo); err != nil {
 		return content{}, err
 	}
-	return content{o, strings.ToLower(host), repo, d}, nil
+	return content{o, up.host, repo, d, as}, nil
 }
 
 // Host implements peer.Source.
@@ -36,7 +37,7 @@ func (c content) Host() string { return c.host }
 
 // ask makes a request for the content.
 func (c content) ask(k kind) request {
-	return request{kind: k, host: c.host, repo: c.repo, ref: c.digest.String()}
+	return request{kind: k, host: c.host, repo: c.repo, ref: c.digest.String(), as: c.as}
 }
 
 // blob implements peer.Source by ranges.
@@ -45,7 +46,11 @@ type blob struct{ content }
 // Blob is a blob of a repository. It does no I/O, but fails with
 // *UnknownRegistryError for a host that is not allowed.
 func (o *Origin) Blob(host, repo string, d piece.Digest) (peer.Source, error) {
-	c, err := o.content(host, repo, d)
+	return o.blob(host, repo, d, nil)
+}
+
+func (o *Origin) blob(host, repo string, d piece.Digest, as *right) (peer.Source, error) {
+	c, err := o.content(host, repo, d, as)
 	if err != nil {
 		return nil, err
 	}

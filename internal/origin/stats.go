@@ -32,6 +32,8 @@ type Stats struct {
 	Inflight   int64 // requests for content now, their bodies included
 	Bytes      int64 // read of bodies
 	Handshakes int64 // begun, one a repository unless they are forgotten
+	Switched   int64 // requests that an endpoint did not answer, of a registry that has several
+	Stale      int64 // tags whose last answer was repeated
 	// Errors counts messages without an answer and bodies that broke off
 	// or stalled.
 	Errors int64
@@ -44,7 +46,7 @@ type Stats struct {
 
 // counters are the live form of Stats.
 type counters struct {
-	inflight, bytes, handshakes, broken atomic.Int64
+	inflight, bytes, handshakes, broken, switched, stale atomic.Int64
 
 	requests [kinds][len(outcomes)]atomic.Int64
 }
@@ -63,7 +65,8 @@ func (o *Origin) Stats() Stats {
 	c := &o.stats
 	s := Stats{
 		Inflight: c.inflight.Load(), Bytes: c.bytes.Load(), Handshakes: c.handshakes.Load(),
-		Errors: c.broken.Load(), Requests: make(map[[2]string]int64),
+		Errors: c.broken.Load(), Switched: c.switched.Load(), Stale: c.stale.Load(),
+		Requests: make(map[[2]string]int64),
 	}
 	for k := range kinds {
 		for i, outcome := range outcomes {
