@@ -33,9 +33,6 @@ const (
 // Config is what a Gate is made of. Origin must be set.
 type Config struct {
 	Origin Origin
-	// Realms is asked before a client is sent to a token server; nil
-	// leaves it at what its name tells.
-	Realms Realms
 	Table  TableConfig
 	// Policies are for registries by host; Default for all others.
 	Policies map[string]Policy
@@ -150,7 +147,7 @@ func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, er
 		case Allow:
 			g.stats.allowed.Add(1)
 			return Found{Digest: q.Digest}, grant(step.As), nil
-		case Challenge:
+		case Demand:
 			g.stats.challenged.Add(1)
 			return Found{}, Grant{}, step.Refusal
 		case Refuse:
@@ -203,7 +200,7 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 		defer cancel()
 		g.stats.asked.Add(1)
 		found, err := g.cfg.Origin.Ask(limited, who, q)
-		no, refused := errors.AsType[*Refusal](err)
+		denial, denied := errors.AsType[*Denial](err)
 		switch {
 		case err == nil && q.Kind == Tag && found.Digest.IsZero():
 			return Found{}, errors.New("the origin named no digest")
@@ -213,8 +210,8 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 			}
 			g.learn(func(t *Table) { t.Learn(g.cfg.Now(), as, q, found.Digest) })
 			return found, nil
-		case refused && isRefusal(no.Status):
-			no = g.presentable(limited, q, who, no)
+		case denied && isRefusal(denial.Status):
+			no := g.presentable(q, who, denial)
 			g.learn(func(t *Table) { t.LearnRefusal(g.cfg.Now(), as, q, no) })
 			g.logRefusal(ctx, as, q, no)
 			return Found{}, no
@@ -227,9 +224,6 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 			wait = busy.RetryAfter
 		}
 		g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, wait) })
-		if refused { // with a status that is none
-			err = errors.New(err.Error())
-		}
 		return Found{}, err
 	})
 }
@@ -240,25 +234,21 @@ func (g *Gate) learn(f func(*Table)) {
 	f(g.table)
 }
 
-// presentable makes a refusal one that may be kept and told: its challenge
-// leads nowhere that a client should not go, and it repeats no credential.
-func (g *Gate) presentable(ctx context.Context, q Question, who Caller, raw *Refusal) *Refusal {
-	no := &Refusal{Status: raw.Status, Reason: clean(raw.Reason, who.Authorization)}
-	if len(raw.Body) <= MaxBody { // a part of one would say nothing
-		no.Body, no.MediaType = raw.Body, raw.MediaType
+// presentable makes a refusal of what a registry said, fit to be kept and told:
+// it repeats no credential, and a challenge is one that the policy allows.
+func (g *Gate) presentable(q Question, who Caller, d *Denial) *Refusal {
+	no := &Refusal{Status: d.Status, Reason: clean(d.Reason, who.Authorization)}
+	if len(d.Body) <= maxBody {
+		no.Body = d.Body
 	}
-	if who.Identity == Node || len(raw.Challenge) == 0 {
-		return no // its credentials are not the client's business
+	if who.Identity == Node || d.Challenge.Scheme == "" && d.Status != http.StatusUnauthorized {
+		return no // what the node must show is not its clients' business
 	}
-	header, realm, err := relayed(q.Repo, g.policy(q.Repo.Host), raw.Challenge)
-	if err == nil && realm != nil && g.cfg.Realms != nil {
-		err = g.cfg.Realms.Check(ctx, q.Repo.Host, realm)
-	}
+	header, err := relayed(q.Repo, g.policy(q.Repo.Host), d.Challenge)
 	if err != nil {
-		no.Reason = clean(fmt.Sprintf("%s (%v)", no.Reason, err), secret.Value{})
-		return no
+		no.Reason += "; " + err.Error()
 	}
-	no.Challenge = []string{header}
+	no.Challenge = header
 	return no
 }
 
@@ -266,7 +256,7 @@ func (g *Gate) presentable(ctx context.Context, q Question, who Caller, raw *Ref
 // logged again. A challenge to nobody in particular is everyday life.
 func (g *Gate) logRefusal(ctx context.Context, as Subject, q Question, no *Refusal) {
 	level := slog.LevelInfo
-	if as.Identity() == Anonymous && len(no.Challenge) > 0 || no.Status == http.StatusNotFound {
+	if as.Identity() == Anonymous && no.Challenge != "" || no.Status == http.StatusNotFound {
 		level = slog.LevelDebug
 	}
 	g.cfg.Log.LogAttrs(ctx, level, "the registry refuses",

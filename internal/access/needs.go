@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"net/url"
 
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -11,10 +10,9 @@ import (
 // Origin asks registries. internal/origin is the real one.
 type Origin interface {
 	// Ask sends one HEAD in the name of who, and says what was found. Where
-	// the registry refuses it fails with a *Refusal: its Challenge is what
-	// the registry answers to a request without any credential, or to the
-	// one that was sent. Where it wants to be left alone, with a *BusyError.
-	// Any other failure means that the registry could not be asked.
+	// the registry refuses it fails with a *Denial. Where it wants to be
+	// left alone, with a *BusyError. Any other failure means that the
+	// registry could not be asked.
 	Ask(ctx context.Context, who Caller, q Question) (Found, error)
 }
 
@@ -34,9 +32,19 @@ type Found struct {
 	MediaType string
 }
 
-// Realms checks where clients are sent with their passwords.
-type Realms interface {
-	// Check fails if a registry must not send its clients to the URL, by
-	// what its host resolves to.
-	Check(ctx context.Context, registry string, realm *url.URL) error
+// Denial is a registry's refusal as it came, but for its challenge.
+type Denial struct {
+	Status int
+	// Challenge is what the registry answers to a request without any
+	// credential, or with the one that was sent: checked, so that it sends
+	// a client with its password to no place but the registry's own token
+	// server. Zero if it has none, or none that is fit.
+	Challenge Challenge
+	// Body is what it said, if that is JSON; where a HEAD hid it, what it
+	// says to a GET. It may be empty.
+	Body []byte
+	// Reason says it in words.
+	Reason string
 }
+
+func (d *Denial) Error() string { return d.Reason }

@@ -49,10 +49,4 @@ type Policy struct {
 	// take manifests and indexes which name what the repository does not
 	// have. It costs the origin a request a layer.
 	EveryDigest bool
-	// TokenHosts are hosts, besides the registry's own, to which its
-	// challenge may send a client with its password.
-	TokenHosts []string
-	// ClearTokens lets a challenge name an http URL, where the registry
-	// itself is reached in clear.
-	ClearTokens bool
 }

@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// Refusal is the origin's no to a question, as the client may be told it.
+// Refusal is the origin's no to a question, as a client may be told it.
 type Refusal struct {
 	// Status is the origin's: 400..499, and none that asks to wait.
 	Status int
-	// Challenge is the WWW-Authenticate header to send with it. Refusals
-	// that an Origin returns have the origin's own, one line a header;
-	// those of a Gate at most one line, checked and made anew.
-	Challenge []string
-	// Body is the origin's, of at most MaxBody bytes; it may be empty.
-	Body      []byte
-	MediaType string
+	// Challenge is the WWW-Authenticate header to send with it; empty for
+	// none.
+	Challenge string
+	// Body is the origin's, JSON of at most maxBody bytes; it may be empty.
+	Body []byte
 	// Reason says it in words that are fit for a log.
 	Reason string
 }
 
-// MaxBody bounds what is kept and passed on of a refusal's body, in bytes.
-const MaxBody = 4 << 10
+// maxBody bounds what is kept and passed on of a refusal's body, in bytes. A
+// longer one is left out: a part would say nothing.
+const maxBody = 4 << 10
 
 func (r *Refusal) Error() string {
 	if r.Reason != "" {

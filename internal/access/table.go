@@ -151,7 +151,7 @@ type Verdict uint8
 const (
 	Ask         Verdict = iota // the origin; Learn its answer, Decide again
 	Allow                      //
-	Challenge                  // the client must bring a credential
+	Demand                     // the client must bring a credential
 	Refuse                     // the origin said no
 	Unavailable                // the origin would have to be asked, and is down
 )
@@ -161,7 +161,7 @@ type Step struct {
 	Verdict Verdict
 	As      Subject  // with Ask and Allow: in whose name
 	Ask     Question // with Ask
-	Refusal *Refusal // with Challenge and Refuse
+	Refusal *Refusal // with Demand and Refuse
 }
 
 // Decide says what is to be done about a request now. A tag is always asked
@@ -181,7 +181,7 @@ func (t *Table) Decide(now time.Time, r Request) Step {
 	case known && c.public:
 		return t.judge(now, r, nobody)
 	case known && r.Who == nobody:
-		return Step{Verdict: Challenge, Refusal: c.no}
+		return Step{Verdict: Demand, Refusal: c.no}
 	case known:
 		return t.judge(now, r, r.Who)
 	}
@@ -336,7 +336,7 @@ func (t *Table) classify(now time.Time, repo Repo, no *Refusal) {
 	case public:
 		t.classes.drop(repo) // something has changed
 		return
-	case len(no.Challenge) == 0:
+	case no.Challenge == "":
 		return // a credential would not help
 	}
 	// What is hidden from some may look absent: whoever has a credential is
