@@ -3,7 +3,9 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
+	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -19,49 +21,62 @@ func (m *Mirror) answerBlob(x *exchange) error {
 	if x.r.Method == http.MethodHead && size >= 0 {
 		return x.describe(d, size, octets)
 	}
-	ctx, cancel := x.promptly()
+	begins := chunk{x.blob(), firstAsked(x.r, d, size)}
+	later := isOpenEnded(x.r) && m.chunks.isLater(begins, time.Now())
+	x.again = m.chunks.asked(begins)
+	ctx, cancel := x.promptly(m.arriving(d, size))
 	defer cancel()
 	c, err := m.openBlob(ctx, x, size)
 	if err != nil {
-		return m.cutOrRefuse(x, size, err)
+		return m.cutOrRefuse(x, later, size, explain(ctx, err))
 	}
 	defer c.Close() //nolint:errcheck // only ends a hold
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), octets)
 	}
-	if err := x.sendContent(ctx, c, d, octets); err != nil {
-		return m.cutOrRefuse(x, c.Size(), err)
-	}
-	return nil
+	return explain(ctx, x.sendContent(ctx, c, d, octets, later))
 }
 
 func (m *Mirror) openBlob(ctx context.Context, x *exchange, size int64) (Content, error) {
 	d := x.target.digest
-	src, err := m.cfg.Registries.Blob(x.host, x.target.name, d)
+	src, err := x.grant.Blob(d)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
-	c, err := m.cfg.Blobs.Open(ctx, d, size, src)
+	c, err := m.open(ctx, x.r, d, size, src)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
 	return c, nil
 }
 
-// cutOrRefuse ends the answer for a blob that failed with err before its
-// header: as a refusal, or where that would fail the whole pull by a body
-// that is cut before its first byte (see chunks). It returns err to refuse.
-// size is the blob's, negative if not known.
-func (m *Mirror) cutOrRefuse(x *exchange, size int64, err error) error {
-	if size < 0 || x.r.Method != http.MethodGet || x.r.Context().Err() != nil {
+// firstAsked is the first byte that a GET asks for; 0 for one without a range.
+// size is negative if not known.
+func firstAsked(r *http.Request, d piece.Digest, size int64) int64 {
+	if r.Method != http.MethodGet || !wantsRange(r, d) {
+		return 0
+	}
+	if size < 0 {
+		size = math.MaxInt64
+	}
+	part, _ := parseRange(r.Header.Values("Range"), size)
+	return part.off
+}
+
+// cutOrRefuse ends the answer for a blob that could not be opened: as a
+// refusal, or where that would fail the whole pull by a body that is cut
+// before its first byte (see chunks). It returns err to refuse. size is the
+// blob's, negative if not known.
+func (m *Mirror) cutOrRefuse(x *exchange, later bool, size int64, err error) error {
+	if !later || size < 0 || x.r.Method != http.MethodGet || x.r.Context().Err() != nil {
 		return err
 	}
 	part, answer := parseRange(x.r.Header.Values("Range"), size)
-	if answer != partial || !m.chunks.cut(x.target.digest, part.off) {
+	if answer != partial {
 		return err
 	}
 	x.partHeader(x.target.digest, octets, size, part, partial)
-	x.abort(Cut, err)
+	x.cut(part.off, err)
 	return nil
 }
 

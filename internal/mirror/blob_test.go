@@ -221,7 +221,7 @@ func TestNoFirstByteIsTold(t *testing.T) {
 	w := newWorld()
 	d, b := w.add(pattern(100))
 	b.await = never
-	lab := newLab(t, w, Config{FirstByteTimeout: time.Millisecond})
+	lab := newLab(t, w, Config{FirstByteTimeout: time.Millisecond, Arrivals: new(arrivals)})
 	for _, header := range []string{"", "bytes=0-", "bytes=50-"} {
 		a := lab.do("GET", blobPath(d), "Range", header)
 		if code, message := a.errorBody(); a.status != 503 || code != "UNAVAILABLE" || !strings.Contains(message, "in time") {
@@ -240,7 +240,7 @@ func TestStallCutsTheBody(t *testing.T) {
 		}
 		return never(ctx, off)
 	}
-	lab := newLab(t, w, Config{StallTimeout: time.Millisecond})
+	lab := newLab(t, w, Config{StallTimeout: time.Millisecond, Arrivals: new(arrivals)})
 	a := lab.do("GET", blobPath(d))
 	if a.status != 200 || !errors.Is(a.err, io.ErrUnexpectedEOF) || !bytes.Equal(a.body, data[:2*piece.MinSize]) {
 		t.Errorf("got %d, %d bytes, %v", a.status, len(a.body), a.err)

@@ -2,10 +2,13 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -25,8 +28,10 @@ func (x *exchange) describe(d piece.Digest, size int64, mediaType string) error 
 
 // sendContent answers a GET with content or the range of it that is asked
 // for. Until the first byte can be read, within ctx, it returns errors that
-// can still be told to the client; from then on it succeeds or aborts.
-func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, mediaType string) error {
+// can still be told to the client; from then on it succeeds or aborts. later
+// says that the client must not be told of errors, and has its header at once
+// (see chunks).
+func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, mediaType string, later bool) error {
 	layout, err := layoutOf(c, d)
 	if err != nil {
 		return err
@@ -46,13 +51,38 @@ func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, m
 		return &failure{http.StatusRequestedRangeNotSatisfiable, codeRangeInvalid,
 			fmt.Sprintf("%s has %d bytes", d, size)}
 	}
-	if part.n > 0 {
-		if err := c.Await(ctx, part.off); err != nil {
+	later = later && answer == partial
+	if part.n > 0 && !later {
+		if err := x.firstByte(ctx, c, part.off); err != nil {
 			return fmt.Errorf("byte %d of %s: %w", part.off, d, err)
 		}
 	}
+	if answer == partial && isOpenEnded(x.r) {
+		defer x.m.chunks.answered(chunk{x.blob(), part.off}, time.Now())()
+	}
 	x.partHeader(d, mediaType, size, part, answer)
-	x.sendBody(c, layout, part)
+	if later {
+		// A client that has its header does not give up on it.
+		http.NewResponseController(x.w).Flush() //nolint:errcheck // the body will fail the same way
+		x.awaitNext(c, d, layout, part.off, part.off)
+	}
+	x.sendBody(c, d, layout, part)
+	return nil
+}
+
+// firstByte returns once the byte at off can be read. Where an earlier answer
+// ended without any byte, it is read indeed: a second such answer could fail
+// the pull.
+func (x *exchange) firstByte(ctx context.Context, c Content, off int64) error {
+	if err := c.Await(ctx, off); err != nil {
+		return err
+	}
+	if !x.again {
+		return nil
+	}
+	if n, err := c.WriteRange(ctx, io.Discard, off, 1); n != 1 {
+		return errors.Join(errors.New("it cannot be read"), err)
+	}
 	return nil
 }
 
@@ -66,22 +96,29 @@ func (x *exchange) partHeader(d piece.Digest, mediaType string, size int64, part
 		x.header(http.StatusOK)
 		return
 	}
-	x.m.chunks.answered(d)
 	h.Set("Content-Range", part.contentRange(size))
 	x.header(http.StatusPartialContent)
 }
 
-// sendBody sends part, a piece at a time: once a piece's first byte can be
-// read all of it can, so a wait for the origin or for peers happens in Await,
-// where it is bounded, and a wait for the client in WriteRange, where it may
-// take as long as the client likes.
-func (x *exchange) sendBody(c Content, layout piece.Layout, part byteRange) {
+// writeStep bounds what is written between two looks whether the client is
+// still there: containerd drops the connection after each chunk of a parallel
+// fetch. One step costs microseconds, and is the smallest piece.
+const writeStep = 1 << 20
+
+// sendBody sends part, at most a piece at a time: once a piece's first byte
+// can be read all of it can, so a wait for the origin or for peers happens in
+// Await, where it is bounded, and a wait for the client in WriteRange, where
+// it may take as long as the client likes. The first byte can be read.
+func (x *exchange) sendBody(c Content, d piece.Digest, layout piece.Layout, part byteRange) {
 	for off, end := part.off, part.off+part.n; off < end; {
-		if off > part.off {
-			x.awaitNext(c, off)
-		}
 		first, length := layout.Bounds(layout.Index(off))
-		want := min(end, first+length) - off
+		if off == first && off > part.off {
+			x.awaitNext(c, d, layout, part.off, off)
+		}
+		if err := x.r.Context().Err(); err != nil {
+			x.abort(Gone, err)
+		}
+		want := min(end, first+length, off+writeStep) - off
 		n, err := c.WriteRange(x.r.Context(), x.w, off, want)
 		x.sent += n
 		x.m.counters.bytes.Add(uint64(max(0, n)))
@@ -89,18 +126,28 @@ func (x *exchange) sendBody(c Content, layout piece.Layout, part byteRange) {
 		case err != nil && x.isGone(err):
 			x.abort(Gone, err)
 		case err != nil:
-			x.abort(Cut, fmt.Errorf("byte %d: %w", off+n, err))
+			x.cut(part.off, fmt.Errorf("byte %d: %w", off+n, err))
 		case n != want:
-			x.abort(Cut, fmt.Errorf("byte %d: wrote %d of %d bytes", off, n, want))
+			x.cut(part.off, fmt.Errorf("byte %d: wrote %d of %d bytes", off, n, want))
 		}
 		off += n
 	}
 }
 
-// awaitNext waits for the byte at off, and cuts the body if it does not come
-// in time: at least one byte was sent before, so containerd asks for the rest.
-func (x *exchange) awaitNext(c Content, off int64) {
-	ctx, cancel := context.WithTimeout(x.r.Context(), x.m.cfg.StallTimeout)
+// awaitNext waits for the byte at off of a body that began at start, and cuts
+// it if the byte does not come in time. Mostly at least one byte was sent
+// before, and containerd asks for the rest; a body without any is cut only
+// where to refuse would have been worse.
+func (x *exchange) awaitNext(c Content, d piece.Digest, layout piece.Layout, start, off int64) {
+	cfg := &x.m.cfg
+	p := &patience{
+		window: min(cfg.StallTimeout, cfg.WaitLimit), limit: cfg.WaitLimit,
+		reason: x.m.arriving(d, layout.Size()),
+	}
+	if isOpenEnded(x.r) {
+		p.exempt = func() bool { return !x.m.chunks.isFirst(chunk{x.blob(), start}) }
+	}
+	ctx, cancel := p.wait(x.r.Context(), time.Now())
 	defer cancel()
 	err := c.Await(ctx, off)
 	switch {
@@ -108,8 +155,16 @@ func (x *exchange) awaitNext(c Content, off int64) {
 	case x.r.Context().Err() != nil:
 		x.abort(Gone, err)
 	default:
-		x.abort(Cut, fmt.Errorf("byte %d: %w", off, err))
+		x.cut(start, fmt.Errorf("byte %d: %w", off, explain(ctx, err)))
 	}
+}
+
+// cut aborts a body that began at start and does not return.
+func (x *exchange) cut(start int64, err error) {
+	if x.sent == 0 {
+		x.m.chunks.cut(chunk{x.blob(), start})
+	}
+	x.abort(Cut, err)
 }
 
 // identify sets the headers that say which content it is.

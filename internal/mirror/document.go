@@ -41,6 +41,10 @@ func isManifestType(mediaType string) bool {
 type document struct {
 	mediaType string
 	promises  []promise
+	// children are the digests that it lists as the repository's own. A
+	// descriptor with URLs is not among them: registries take such without
+	// looking whether they have the content.
+	children []piece.Digest
 }
 
 // promise is the size that a manifest gives for a digest.
@@ -94,8 +98,12 @@ func parseDocument(p []byte) (document, error) {
 	}
 	d.promises = append(d.promises, raw.Layers.known...)
 	d.promises = append(d.promises, raw.Manifests.known...)
+	d.children = append(raw.Layers.own, raw.Manifests.own...)
 	if raw.Config.known {
 		d.promises = append(d.promises, raw.Config.promise)
+		if !raw.Config.foreign {
+			d.children = append(d.children, raw.Config.digest)
+		}
 	}
 	return d, nil
 }
@@ -105,6 +113,7 @@ func parseDocument(p []byte) (document, error) {
 type descriptor struct {
 	promise
 	present, known bool
+	foreign        bool // with URLs to fetch it from
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -113,8 +122,9 @@ func (d *descriptor) UnmarshalJSON(p []byte) error {
 		return nil
 	}
 	var raw struct {
-		Digest string `json:"digest"`
-		Size   *int64 `json:"size"`
+		Digest string            `json:"digest"`
+		Size   *int64            `json:"size"`
+		URLs   []json.RawMessage `json:"urls"`
 	}
 	if err := json.Unmarshal(p, &raw); err != nil {
 		return err
@@ -133,13 +143,14 @@ func (d *descriptor) UnmarshalJSON(p []byte) error {
 	case err != nil:
 		return err
 	}
-	d.promise, d.known = promise{digest, *raw.Size}, true
+	d.promise, d.known, d.foreign = promise{digest, *raw.Size}, true, len(raw.URLs) > 0
 	return nil
 }
 
 // descriptorList is a bounded list of descriptors.
 type descriptorList struct {
 	known   []promise
+	own     []piece.Digest
 	present bool
 }
 
@@ -167,6 +178,9 @@ func (l *descriptorList) UnmarshalJSON(p []byte) error {
 		}
 		if d.known {
 			l.known = append(l.known, d.promise)
+			if !d.foreign {
+				l.own = append(l.own, d.digest)
+			}
 		}
 	}
 	return nil

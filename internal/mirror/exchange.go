@@ -21,6 +21,10 @@ type exchange struct {
 	began  time.Time
 	target target
 	host   string // the registry; empty until known
+	byPath bool   // the registry was named by the path, as Podman does
+	again  bool   // the last answer to this was cut before its first byte
+
+	grant Grant // to what is asked for, once admitted
 
 	status  int   // 0 until the header is sent
 	sent    int64 // bytes of content
@@ -28,11 +32,22 @@ type exchange struct {
 	err     error // why it is not Served
 }
 
-// promptly is the request's context, ended when the client has waited for
-// its first byte long enough.
-func (x *exchange) promptly() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(x.r.Context(), x.m.cfg.FirstByteTimeout)
+// promptly is the request's context, ended when the client has waited long
+// enough for its first byte. reason is a reason to wait for longer, if there
+// can be one (see patience).
+func (x *exchange) promptly(reason func() bool) (context.Context, context.CancelFunc) {
+	cfg := &x.m.cfg
+	p := &patience{window: min(cfg.FirstByteTimeout, cfg.WaitLimit), limit: cfg.WaitLimit, reason: reason}
+	if x.byPath {
+		// Podman and its kin go to their next registry for a manifest only,
+		// never for a blob: to be refused early would cost them the pull.
+		p.window = p.limit
+	}
+	return p.wait(x.r.Context(), x.began)
 }
+
+// blob is which content is asked for, and where.
+func (x *exchange) blob() blobKey { return blobKey{x.host, x.target.name, x.target.digest} }
 
 // header sends the header of an answer.
 func (x *exchange) header(status int) {
@@ -52,6 +67,10 @@ func (x *exchange) refuse(err error) {
 	if x.r.Context().Err() != nil {
 		// Nobody is listening, and returning would send an empty 200.
 		x.abort(Gone, err)
+	}
+	if no := refusalIn(err); no != nil {
+		x.passOn(no, err)
+		return
 	}
 	f := failureOf(x.target.kind, err)
 	x.err, x.outcome = err, Rejected

@@ -52,6 +52,8 @@ type fakeBlob struct {
 	err   error                                        // of Open
 	await func(ctx context.Context, off int64) error   // nil: all is here
 	write func(off, n int64) (may int64, failed error) // nil: all is written
+	// writing is told of each WriteRange, if set.
+	writing func(ctx context.Context, off, n int64)
 }
 
 func newWorld() *world {
@@ -156,7 +158,10 @@ func (c *fakeContent) Await(ctx context.Context, off int64) error {
 	return c.await(ctx, off)
 }
 
-func (c *fakeContent) WriteRange(_ context.Context, w io.Writer, off, n int64) (int64, error) {
+func (c *fakeContent) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	if c.writing != nil {
+		c.writing(ctx, off, n)
+	}
 	if _, ok := w.(http.ResponseWriter); ok {
 		if _, ok := w.(io.ReaderFrom); ok {
 			c.w.mu.Lock()

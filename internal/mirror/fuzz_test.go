@@ -24,6 +24,9 @@ func FuzzParsePath(f *testing.F) {
 		"/v2/manifests/manifests/manifests", "/v2/blobs/blobs/" + d, "/v2/a/manifests/" + d,
 		"/v2/a/../b/manifests/1", "/v2/a/blobs/sha512:00", "/v2/a/tags/list", "/v2/a/blobs/uploads/",
 		"/v2/a\x00/manifests/1", "/v2/a/manifests/1/", "/v2/A/blobs/" + d,
+		"/v2/quay.io/a/manifests/1", "/v2/localhost/a/blobs/" + d, "/v2/127.0.0.1:5000/a/b/manifests/" + d,
+		"/v2/[::1]:5000/a/manifests/1", "/v2/quay.io/manifests/1", "/v2/u@quay.io/a/manifests/1", "/v2/quay.io:0/a/manifests/1",
+		"/v2/quay.io//a/manifests/1", "/v2/quay.io/../a/manifests/1", "/v2/Quay.IO/a/manifests/1", "/v2/a_b.c/d/manifests/1",
 	} {
 		f.Add(seed)
 	}
@@ -56,9 +59,18 @@ func FuzzParsePath(f *testing.F) {
 			t.Fatalf("%q is read as %q", path, again)
 		}
 		for component := range strings.SplitSeq(got.name, "/") {
-			if component == "" || component == "." || component == ".." || len(got.name) > maxName {
+			if component == "" || component == "." || component == ".." {
 				t.Fatalf("name %q passed", got.name)
 			}
+		}
+		switch {
+		case got.prefix == "" && !isName(got.name):
+			t.Fatalf("name %q passed", got.name)
+		case got.prefix == "":
+		case !isName(got.inner) || !strings.EqualFold(got.prefix+"/"+got.inner, got.name):
+			t.Fatalf("name %q is read as %q at %q", got.name, got.inner, got.prefix)
+		case !strings.ContainsAny(got.prefix, ".:") && got.prefix != "localhost":
+			t.Fatalf("%q was taken for a registry", got.prefix)
 		}
 	})
 }
@@ -132,14 +144,17 @@ func FuzzRegistryHost(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		host, bad := registryHost(query, "")
+		host, bad := registryHost(query)
 		if bad != nil {
 			if bad.status != http.StatusBadRequest && bad.status != http.StatusNotFound {
 				t.Fatalf("failure %+v", bad)
 			}
 			return
 		}
-		if host == "" || len(host) > maxHost || host != strings.ToLower(host) {
+		if host == "" {
+			return // none was named
+		}
+		if len(host) > maxHost || host != strings.ToLower(host) {
 			t.Fatalf("host %q", host)
 		}
 		again, err := parseHost(host)

@@ -47,20 +47,3 @@ func TestSizesAreBounded(t *testing.T) {
 		t.Errorf("the newest size is %d", n)
 	}
 }
-
-func TestChunksForgetTheirCuts(t *testing.T) {
-	c := newChunks()
-	d := piece.Sum([]byte("blob"))
-	if c.cut(d, 5) {
-		t.Error("a range of a blob that was never answered is cut")
-	}
-	c.answered(d)
-	for i, want := range []bool{true, false, true, false} {
-		if got := c.cut(d, 5); got != want {
-			t.Errorf("time %d: cut %v", i, got)
-		}
-	}
-	if c.cut(d, 0) {
-		t.Error("a first chunk is cut")
-	}
-}

@@ -12,11 +12,11 @@ import (
 // answerTag answers for a manifest by tag. What a tag stands for is always
 // asked of the origin: no copy of an answer can know that it still holds.
 func (m *Mirror) answerTag(x *exchange) error {
-	ctx, cancel := x.promptly()
+	ctx, cancel := x.promptly(nil)
 	defer cancel()
-	desc, err := m.cfg.Registries.Resolve(ctx, x.host, x.target.name, x.target.tag)
+	desc, err := m.resolve(ctx, x)
 	if err != nil {
-		return fmt.Errorf("resolve %s/%s:%s: %w", x.host, x.target.name, x.target.tag, err)
+		return fmt.Errorf("resolve %s/%s:%s: %w", x.host, x.target.name, x.target.tag, explain(ctx, err))
 	}
 	if desc.Digest.IsZero() {
 		return fmt.Errorf("resolve %s/%s:%s: the origin named no digest", x.host, x.target.name, x.target.tag)
@@ -30,20 +30,20 @@ func (m *Mirror) answerTag(x *exchange) error {
 			return x.describe(desc.Digest, desc.Size, desc.MediaType)
 		}
 	}
-	return m.sendManifest(ctx, x, desc.Digest)
+	return m.answerManifest(x, desc.Digest)
 }
 
 // answerManifest answers for a manifest by digest.
 func (m *Mirror) answerManifest(x *exchange, d piece.Digest) error {
-	ctx, cancel := x.promptly()
+	ctx, cancel := x.promptly(m.arriving(d, m.sizes.of(x.host, x.target.name, d)))
 	defer cancel()
-	return m.sendManifest(ctx, x, d)
+	return explain(ctx, m.sendManifest(ctx, x, d))
 }
 
 // sendManifest opens a manifest, reads it for its media type and for the
 // sizes of what it lists, and sends it.
 func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) error {
-	src, err := m.cfg.Registries.Manifest(x.host, x.target.name, d)
+	src, err := x.grant.Manifest(d)
 	if err != nil {
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
@@ -61,10 +61,11 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
 	m.sizes.learn(x.host, x.target.name, doc.promises...)
+	m.cfg.Access.Link(x.host, x.target.name, d, doc.children)
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), doc.mediaType)
 	}
-	return x.sendContent(ctx, c, d, doc.mediaType)
+	return x.sendContent(ctx, c, d, doc.mediaType, false)
 }
 
 // readDocument reads a manifest whole and parses it. Few are in memory at

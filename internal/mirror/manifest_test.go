@@ -209,7 +209,7 @@ func TestManifestsWaitTheirTurn(t *testing.T) {
 	w := newWorld()
 	layer := piece.Sum([]byte("layer"))
 	d, _ := w.add(imageManifest(layer, 5, layer, 5))
-	lab := newLab(t, w, Config{FirstByteTimeout: 1})
+	lab := newLab(t, w, Config{FirstByteTimeout: 1, Arrivals: new(arrivals)})
 	for range maxParsing {
 		lab.mirror.parsing <- struct{}{}
 	}

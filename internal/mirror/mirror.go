@@ -13,15 +13,26 @@ import (
 type Config struct {
 	Blobs      Blobs
 	Registries Registries
+	// Access decides who may have what. Nil: whoever can ask.
+	Access Access
 	// DefaultRegistry is the registry, host[:port], of requests that name
 	// none with an "ns" parameter. Empty: such requests are refused.
 	DefaultRegistry string
-	// FirstByteTimeout bounds how long a request waits for its first byte
-	// before it is refused.
+	// Arrivals is asked for evidence that bytes are on their way. Nil: every
+	// wait goes on to WaitLimit.
+	Arrivals Arrivals
+	// Ranges opens parts of blobs. Nil: a range is read from the whole blob.
+	Ranges RangeBlobs
+	// RangeFetch is what a range of a blob that is not here makes fetched.
+	RangeFetch RangeFetch
+	// FirstByteTimeout is how long a request without its first byte, and
+	// without evidence that it is on its way, waits before it is refused.
 	FirstByteTimeout time.Duration
-	// StallTimeout bounds how long a body waits for its next piece before
-	// it is cut.
+	// StallTimeout is how long a body without its next piece, and without
+	// evidence that it is on its way, waits before it is cut.
 	StallTimeout time.Duration
+	// WaitLimit bounds both waits, whatever the evidence.
+	WaitLimit time.Duration
 	// Drain bounds how long running answers may go on when Serve ends.
 	Drain time.Duration
 	// MaxRequests bounds the requests answered at once; more are refused.
@@ -30,14 +41,17 @@ type Config struct {
 }
 
 const (
-	// defaultFirstByte is well below the 30 s after which containerd 2.3
-	// gives up on headers (1.6 and 1.7 wait for ever), and lets a first
-	// piece of 1 MiB come in at 0.5 Mbit/s.
-	defaultFirstByte = 20 * time.Second
-	// defaultStall is well below the 5 min after which containerd cancels
-	// a pull that makes no progress, and lets the largest piece, 16 MiB,
-	// come in at 8 Mbit/s.
-	defaultStall = 20 * time.Second
+	// defaultFirstByte is what a pull may lose by asking a mirror that has
+	// nothing to give, before it goes to the origin. containerd 1.6 and 1.7
+	// would wait for headers for ever.
+	defaultFirstByte = 2 * time.Second
+	// defaultStall gives the engine time to help itself at the origin, which
+	// it does within 4 s of silence; a client that is cut goes there too.
+	defaultStall = 5 * time.Second
+	// defaultWait is well below the 30 s after which containerd 2.3 gives up
+	// on headers and the 5 min after which it cancels a pull that makes no
+	// progress. A first piece of 1 MiB comes in at 0.5 Mbit/s.
+	defaultWait = 20 * time.Second
 	// defaultDrain is below the 30 s that Kubernetes gives a pod to end.
 	defaultDrain = 20 * time.Second
 	// defaultMaxRequests is 50 times what containerd asks at once with
@@ -54,7 +68,7 @@ type Mirror struct {
 	cfg      Config
 	log      *slog.Logger
 	sizes    sizes
-	chunks   chunks
+	chunks   *chunks
 	parsing  chan struct{} // one entry a manifest in memory
 	counters counters
 }
@@ -71,14 +85,18 @@ func New(cfg Config) (*Mirror, error) {
 		}
 		cfg.DefaultRegistry = host
 	}
-	if cfg.FirstByteTimeout < 0 || cfg.StallTimeout < 0 || cfg.Drain < 0 || cfg.MaxRequests < 0 {
+	if cfg.FirstByteTimeout < 0 || cfg.StallTimeout < 0 || cfg.WaitLimit < 0 || cfg.Drain < 0 || cfg.MaxRequests < 0 {
 		return nil, errors.New("mirror: limits cannot be negative")
 	}
 	setDefault(&cfg.FirstByteTimeout, defaultFirstByte)
 	setDefault(&cfg.StallTimeout, defaultStall)
+	setDefault(&cfg.WaitLimit, defaultWait)
 	setDefault(&cfg.Drain, defaultDrain)
 	setDefault(&cfg.MaxRequests, defaultMaxRequests)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
+	if cfg.Access == nil {
+		cfg.Access = everybody{cfg.Registries}
+	}
 	return &Mirror{
 		cfg:     cfg,
 		log:     cfg.Log,
@@ -130,11 +148,12 @@ func (m *Mirror) answer(x *exchange) error {
 		x.send(http.StatusOK, []byte("{}"))
 		return nil
 	}
-	host, bad := registryHost(x.r.URL.RawQuery, m.cfg.DefaultRegistry)
-	if bad != nil {
+	if bad := m.place(x); bad != nil {
 		return bad
 	}
-	x.host = host
+	if err := m.admit(x); err != nil {
+		return err
+	}
 	switch t.kind {
 	case Tag:
 		return m.answerTag(x)

@@ -17,9 +17,9 @@ const maxHost = 253 + 6
 // hostGrammar is a DNS name or an IPv4 address; ports are cut off before.
 var hostGrammar = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$`)
 
-// registryHost is the registry that a request means: the one "ns" parameter
-// that containerd adds, or byDefault without one.
-func registryHost(rawQuery, byDefault string) (string, *failure) {
+// registryHost is the registry that the one "ns" parameter names, which
+// containerd adds; empty without one.
+func registryHost(rawQuery string) (string, *failure) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return "", fail(http.StatusBadRequest, codeNameInvalid, "malformed query: %v", err)
@@ -34,11 +34,8 @@ func registryHost(rawQuery, byDefault string) (string, *failure) {
 			return "", fail(http.StatusBadRequest, codeNameInvalid, "ns parameter: %v", err)
 		}
 		return host, nil
-	case byDefault == "":
-		return "", fail(http.StatusNotFound, codeNameUnknown,
-			"the request names no registry: it has no ns parameter, as containerd adds for hosts in certs.d/*/hosts.toml, and the mirror has no default registry configured")
 	}
-	return byDefault, nil
+	return "", nil
 }
 
 // parseHost checks a registry host, host[:port] as image references have it,

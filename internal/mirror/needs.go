@@ -3,8 +3,11 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
+	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -56,6 +59,56 @@ type Descriptor struct {
 	Digest    piece.Digest
 	Size      int64
 	MediaType string
+}
+
+// Access decides who may have what. Errors wrap a *Refusal where the origin
+// refuses, ErrUnknownRegistry as with Registries; any other means that there
+// is no telling now.
+type Access interface {
+	// Resolve asks the origin, in the client's name, what a tag stands for
+	// now, and whether the client may have it.
+	Resolve(ctx context.Context, a Asked, tag string) (Resolved, error)
+	// Admit says whether the client may have a Manifest or a Blob. It looks
+	// at nothing that is held here.
+	Admit(ctx context.Context, a Asked, k Kind, d piece.Digest) (Grant, error)
+	// Link takes what a manifest lists that was read in a repository: who
+	// may have the manifest may have that. It does no I/O.
+	Link(host, repo string, manifest piece.Digest, children []piece.Digest)
+}
+
+// Asked is a client that asks for content of a repository. Authorization are
+// its headers of that name.
+type Asked struct {
+	Host, Repo    string
+	Authorization []secret.Value
+}
+
+// Grant is the right to content of a repository. Its sources read in the name
+// of whoever has the right, and do no I/O until they are read.
+type Grant interface {
+	Blob(d piece.Digest) (peer.Source, error)
+	Manifest(d piece.Digest) (peer.Source, error)
+}
+
+// Resolved is what a tag stands for, with the right to it. Stale is how old
+// the answer is, where the origin was down and the operator has its last one
+// repeated; else 0.
+type Resolved struct {
+	Descriptor
+	Grant Grant
+	Stale time.Duration
+}
+
+// Refusal is the origin's no, as the client may be told it.
+type Refusal struct {
+	Status    int    // 400..499
+	Challenge string // the WWW-Authenticate header to send; empty for none
+	Body      []byte // the origin's JSON; may be empty
+	Reason    string
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("the origin refuses (%d): %s", r.Status, r.Reason)
 }
 
 // ErrUnknownRegistry is wrapped by Registries where a host is not one that

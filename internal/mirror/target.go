@@ -38,9 +38,15 @@ var (
 
 // target is what a path names. Tag is set for Tag, digest for Manifest and
 // Blob; both kinds and Tag have a name.
+//
+// Whether the first component of the name is a registry's host, the path alone
+// does not tell. If it may be, prefix is that host and inner the rest; name is
+// what it would be otherwise, and then perhaps no valid one.
 type target struct {
 	kind   Kind
 	name   string
+	prefix string
+	inner  string
 	tag    string
 	digest piece.Digest
 }
@@ -71,8 +77,11 @@ func parsePath(path string) (target, *failure) {
 	default:
 		return t, fail(http.StatusNotFound, codeUnsupported, "this mirror serves manifests and blobs only")
 	}
-	if len(name) > maxName || !nameGrammar.MatchString(name) {
-		return t, fail(http.StatusBadRequest, codeNameInvalid, "invalid repository name %.80q", name)
+	host, inner, prefixed := splitPrefix(name)
+	if prefixed {
+		t.prefix, t.inner = host, inner
+	} else if !isName(name) {
+		return t, invalidName(name)
 	}
 	if t.kind == Tag {
 		// The specification names no code for a malformed tag; registries
