@@ -70,12 +70,6 @@ type StoreConfig struct {
 	KeepFree Bytes `json:"keepFree"`
 }
 
-// RegistryConfig is one upstream registry.
-type RegistryConfig struct {
-	Host     string `json:"host"`
-	Endpoint string `json:"endpoint"`
-}
-
 // LimitsConfig bounds bytes a second; 0 is no limit.
 type LimitsConfig struct {
 	Upload   Bytes `json:"upload"`

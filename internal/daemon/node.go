@@ -71,14 +71,7 @@ func (n *Node) open() (err error) {
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	registries := make([]origin.Registry, len(n.cfg.Registries))
-	for i, r := range n.cfg.Registries {
-		registries[i] = origin.Registry{Host: r.Host, Endpoint: r.Endpoint}
-	}
-	n.origin, err = origin.New(origin.Config{
-		Registries: registries, AllowAll: n.cfg.AllowAllRegistries, Download: download,
-		UserAgent: "p2pd/" + n.version, Logger: n.log,
-	})
+	n.origin, err = newOrigin(n.cfg, origin.Config{Download: download, UserAgent: "p2pd/" + n.version, Logger: n.log})
 	return err
 }
 

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/p2pd/p2pd/internal/origin"
 )
 
 // problems collects what is wrong with a configuration, so that an operator
@@ -100,24 +98,6 @@ func (p *problems) scheduler(c SchedulerAddress, e EmbeddedConfig) {
 	p.listen("embeddedScheduler.listen", e.Listen)
 	if c.Address != "" {
 		p.add("scheduler.address", c.Address, "and embeddedScheduler.enabled exclude each other; remove one")
-	}
-}
-
-// registries lets the origin check what it will be given.
-func (p *problems) registries(c *NodeConfig) {
-	seen := make(map[string]bool)
-	for i, r := range c.Registries {
-		key := fmt.Sprintf("registries[%d]", i)
-		if seen[strings.ToLower(r.Host)] {
-			p.add(key+".host", r.Host, "is there twice; remove one")
-		}
-		seen[strings.ToLower(r.Host)] = true
-		if _, err := origin.New(origin.Config{Registries: []origin.Registry{{Host: r.Host, Endpoint: r.Endpoint}}}); err != nil {
-			*p = append(*p, fmt.Errorf("%s: %w", key, err))
-		}
-	}
-	if len(c.Registries) == 0 && !c.AllowAllRegistries {
-		p.add("allowAllRegistries", c.AllowAllRegistries, "with no registries leaves nothing to pull from; list registries or allow all")
 	}
 }
 

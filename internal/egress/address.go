@@ -105,6 +105,12 @@ type Host struct {
 	TLS     TLS
 }
 
+// Validate says what is wrong with h. It opens no file.
+func (h Host) Validate() error {
+	_, err := h.grant()
+	return err
+}
+
 // grant is what a host may resolve to besides public addresses.
 type grant struct {
 	private  bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/egress"
@@ -64,53 +65,53 @@ type Answer struct {
 	// and is nil where the registry sent no challenge that we know.
 	Challenge Challenge
 	Unfit     error
+	// Challenges are the registry's WWW-Authenticate headers of a 401 as it
+	// sent them, unchecked: not to be passed on.
+	Challenges []string
 }
 
 // Readable reports whether the registry says that it may be read.
 func (a Answer) Readable() bool { return a.Status == http.StatusOK }
 
-// Probe asks whether everybody may read a manifest: without credentials, but
-// with the anonymous token that a registry gives to everybody. ref is a tag or
-// a digest. Where that is refused, Challenge is what somebody must answer who
-// may. An error means that no endpoint answered, or that the registry is not
-// allowed (*UnknownRegistryError).
+// Probe asks whether everybody may read a manifest, ref being a tag or a
+// digest: Anonymous().HeadManifest.
 func (o *Origin) Probe(ctx context.Context, host, repo, ref string) (Answer, error) {
-	a, err := o.examine(ctx, host, repo, ref, manifestHead, &right{})
-	_, unfit := errors.AsType[*ChallengeError](err)
-	if !unfit && (err != nil || a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden) {
-		return a, err
-	}
-	// The token server may have refused, or the registry its token: what a
-	// client without any would be told is what it must be told.
-	bare, again := o.examine(ctx, host, repo, ref, manifestGet, &right{bare: true})
-	if again != nil || bare.Status != http.StatusUnauthorized && !unfit {
-		return a, err
-	}
-	return bare, nil
+	return o.Anonymous().HeadManifest(ctx, host, repo, ref)
 }
 
-// View is an Origin as one caller sees it: every request carries the caller's
-// Authorization, to the registry alone, and no token is fetched. It holds the
-// secret; it is as cheap as a pointer.
+// View is an Origin as one caller sees it. It may hold a secret; it is as cheap
+// as a pointer.
 type View struct {
 	o  *Origin
 	as *right
 }
 
-// As returns the view of whoever sent that value of Authorization.
+// As is the view of whoever sent that value of Authorization: every request
+// carries it, to the registry alone, and no token is fetched.
 func (o *Origin) As(authorization secret.Value) View {
 	return View{o, &right{bare: true, authorization: authorization}}
 }
 
-// HeadManifest asks whether the caller may read a manifest; ref is a tag or a
-// digest. An error means as in Probe.
+// Anonymous is the view of everybody: no credentials are sent, those of the
+// node neither, but the token that a registry gives to everybody is. Where a
+// Head is refused, its Answer's Challenge is what the registry sends to those
+// who bring nothing: whoever may read it must answer that.
+func (o *Origin) Anonymous() View { return View{o, &right{}} }
+
+// Node is the view with the node's own credentials, as the Origin's methods
+// have it.
+func (o *Origin) Node() View { return View{o, nil} }
+
+// HeadManifest asks whether a manifest may be read; ref is a tag or a digest.
+// An error means that no endpoint answered, that the registry is not allowed
+// (*UnknownRegistryError), or that the node's own handshake failed.
 func (v View) HeadManifest(ctx context.Context, host, repo, ref string) (Answer, error) {
-	return v.o.examine(ctx, host, repo, ref, manifestHead, v.as)
+	return v.head(ctx, request{kind: manifestHead, host: host, repo: repo, ref: ref, as: v.as})
 }
 
-// HeadBlob asks whether the caller may read a blob. An error means as in Probe.
+// HeadBlob asks whether a blob may be read. An error means as in HeadManifest.
 func (v View) HeadBlob(ctx context.Context, host, repo string, d piece.Digest) (Answer, error) {
-	return v.o.examine(ctx, host, repo, d.String(), blobHead, v.as)
+	return v.head(ctx, request{kind: blobHead, host: host, repo: repo, ref: d.String(), as: v.as})
 }
 
 // Resolve is Origin.Resolve with the caller's right. What it repeats while the
@@ -130,28 +131,41 @@ func (v View) Manifest(host, repo string, d piece.Digest) (peer.Source, error) {
 	return v.o.manifestOf(host, repo, d, v.as)
 }
 
-// examine asks for something with a right, and returns what was answered. A
-// refusal by HEAD has no body, and some registries do not know HEAD: a GET
-// follows, whose body is not read if it succeeds.
-func (o *Origin) examine(ctx context.Context, host, repo, ref string, k kind, as *right) (Answer, error) {
-	if _, err := piece.ParseDigest(ref); err != nil && checkTag(ref) != nil {
-		return Answer{}, checkTag(ref)
+// head asks by HEAD, and for everybody once more with nothing at all where the
+// token server or the registry refuses.
+func (v View) head(ctx context.Context, q request) (Answer, error) {
+	if _, err := piece.ParseDigest(q.ref); err != nil && checkTag(q.ref) != nil {
+		return Answer{}, checkTag(q.ref)
 	}
-	up, err := o.upstream(host)
-	if err != nil {
-		return Answer{}, err
+	a, err := v.o.examine(ctx, q)
+	_, unfit := errors.AsType[*ChallengeError](err)
+	denied := err == nil && (a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden)
+	if v.as == nil || v.as.bare || !unfit && !denied {
+		return a, err
 	}
-	q := request{kind: k, host: up.host, repo: repo, ref: ref, as: as}
+	q.as = &right{bare: true}
+	bare, again := v.o.examine(ctx, q)
+	if again != nil || bare.Status != http.StatusUnauthorized && !unfit {
+		return a, err
+	}
+	return bare, nil
+}
+
+// examine asks by HEAD, and returns what was answered. A refusal by HEAD has no
+// body, and some registries do not know HEAD: a GET follows, whose body is not
+// read if it succeeds.
+func (o *Origin) examine(ctx context.Context, q request) (Answer, error) {
 	a, err := o.examined(ctx, q)
+	manifest := q.kind == manifestHead
 	switch {
-	case err != nil, k != manifestHead && k != blobHead:
+	case err != nil:
 		return a, err
 	case a.Status == http.StatusMethodNotAllowed, a.Status == http.StatusNotImplemented:
-	case k == manifestHead && a.Status >= 400 && a.Status < 500 && a.Status != http.StatusTooManyRequests:
+	case manifest && a.Status >= 400 && a.Status < 500 && a.Status != http.StatusTooManyRequests:
 	default:
 		return a, nil
 	}
-	if q.kind = manifestGet; k == blobHead {
+	if q.kind = manifestGet; !manifest {
 		q.kind, q.byteRange = blobGet, "bytes=0-0"
 	}
 	again, err := o.examined(ctx, q)
@@ -166,7 +180,7 @@ func (o *Origin) examined(ctx context.Context, q request) (Answer, error) {
 	a, err := o.send(ctx, q)
 	if no, ok := errors.AsType[*refused](err); ok {
 		return Answer{
-			Status: no.Status, Body: no.body, RetryAfter: no.RetryAfter, Challenge: no.challenge, Unfit: no.unfit,
+			Status: no.Status, Body: no.body, RetryAfter: no.RetryAfter, Challenge: no.challenge, Unfit: no.unfit, Challenges: no.challenges,
 		}, nil
 	}
 	if err != nil {
@@ -187,4 +201,19 @@ func (o *Origin) examined(ctx context.Context, q request) (Answer, error) {
 		d.Digest = digest
 	}
 	return Answer{Status: http.StatusOK, Descriptor: d}, nil
+}
+
+// CheckRealm says why a registry must not send its clients to a URL for their
+// tokens, by its name and by what that resolves to now.
+func (o *Origin) CheckRealm(ctx context.Context, registry string, realm *url.URL) error {
+	up, err := o.upstream(registry)
+	if err != nil {
+		return err
+	}
+	for _, e := range up.endpoints {
+		if err = o.checkRealm(ctx, up, e, realm.String()); err == nil {
+			return nil
+		}
+	}
+	return err
 }

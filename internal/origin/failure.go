@@ -38,9 +38,10 @@ var (
 type refused struct {
 	peer.OriginError
 
-	body      []byte // as the registry sent it, if it is JSON
-	challenge Challenge
-	unfit     error // why its challenge is not in challenge
+	body       []byte   // as the registry sent it, if it is JSON
+	challenges []string // its WWW-Authenticate headers, as they came
+	challenge  Challenge
+	unfit      error // why its challenge is not in challenge
 }
 
 func (r *refused) Unwrap() error { return &r.OriginError }

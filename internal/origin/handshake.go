@@ -61,11 +61,9 @@ func (s *session) credentials(ctx context.Context, key accessKey) error {
 	if err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	c, err := authn.Authorization(ctx, auth)
-	if err != nil {
+	if s.node, err = authorization(ctx, auth); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	s.node = *c
 	return nil
 }
 
@@ -110,7 +108,7 @@ type session struct {
 	up       *upstream
 	endpoint *endpoint
 	scope    string
-	node     authn.AuthConfig // the node's credentials; zero if there are none
+	node     login // the node's credentials, if there are any and they may be used
 
 	turn   chan struct{} // holds one: whoever reads or writes what follows
 	header secret.Value  // Authorization; zero for none
@@ -187,23 +185,24 @@ func (s *session) renew(ctx context.Context, old secret.Value, c Challenge) (sec
 // answer sets the header that a challenge asks for.
 func (s *session) answer(ctx context.Context, c Challenge) error {
 	switch {
-	case s.node.RegistryToken != "" && c.Scheme == "Bearer":
-		s.header = secret.New("Bearer " + s.node.RegistryToken)
+	case !s.node.token.IsZero() && c.Scheme == "Bearer":
+		s.header = secret.New("Bearer " + s.node.token.Reveal())
 	case c.Scheme == "Bearer":
 		token, err := s.token(ctx, c)
 		if err != nil {
 			return err
 		}
 		s.header = secret.New("Bearer " + token)
-	case c.Scheme == "Basic" && s.node.Username != "":
-		s.header = basic(s.node)
+	case c.Scheme == "Basic" && s.node.username != "":
+		s.header = s.node.basic()
 	}
 	return nil
 }
 
-func basic(c authn.AuthConfig) secret.Value {
+// basic is an Authorization with username and password.
+func (l login) basic() secret.Value {
 	r := http.Request{Header: make(http.Header)}
-	r.SetBasicAuth(c.Username, c.Password)
+	r.SetBasicAuth(l.username, l.password.Reveal())
 	return secret.New(r.Header.Get("Authorization"))
 }
 

@@ -75,9 +75,9 @@ func newOrigin(cfg Config, out egress.Config) (*Origin, error) {
 	setDefaults(&cfg)
 	o := &Origin{cfg: cfg, accesses: newAccesses(maxAccesses), tags: newTags(maxTags)}
 	for _, r := range cfg.Registries {
-		up, err := r.check()
-		if err != nil {
-			return nil, err
+		up, wrong := r.check()
+		if len(wrong) > 0 {
+			return nil, fmt.Errorf("registry %.100q: %w", r.Host, wrong[0])
 		}
 		if !o.upstreams.Put(up.host, up) {
 			return nil, fmt.Errorf("registry %s is listed twice", up.host)

@@ -56,64 +56,94 @@ type upstream struct {
 	stale      time.Duration
 }
 
-// check makes an upstream of r. The errors do not repeat an endpoint, which may
-// hold a password that does not belong there.
-func (r Registry) check() (*upstream, error) {
-	host := canonicalName(r.Host)
-	up := &upstream{host: host, stale: r.ServeStale}
+// Problem is one thing that is wrong with a Registry.
+type Problem struct {
+	Key    string // of the configuration: "endpoint", "tokenHosts[1]"
+	Value  string // without what is nobody's business
+	WayOut string
+}
+
+func (p *Problem) Error() string { return fmt.Sprintf("%s: %.200q %s", p.Key, p.Value, p.WayOut) }
+
+// Problems says all that is wrong with r. It opens no file.
+func (r Registry) Problems() []*Problem {
+	up, all := r.check()
+	if len(all) > 0 {
+		return all
+	}
+	for _, h := range r.hosts(up) {
+		if err := h.Validate(); err != nil {
+			all = append(all, &Problem{"host", h.Host, "cannot be reached: " + err.Error()})
+		}
+	}
+	return all
+}
+
+// check makes an upstream of r, unless something is wrong with it.
+func (r Registry) check() (*upstream, []*Problem) {
+	var all []*Problem
+	wrong := func(key, value, wayOut string) { all = append(all, &Problem{key, value, wayOut}) }
+	up := &upstream{host: CanonicalHost(r.Host), stale: r.ServeStale}
 	base, wild := strings.CutPrefix(r.Host, "*.")
 	if err := checkHost(base); err != nil {
-		return nil, fmt.Errorf("registry %.100q: host: %w", r.Host, err)
+		wrong("host", r.Host, "is no registry: "+err.Error()+", or *.SUFFIX for all that end so")
 	}
-	list := r.Endpoints
-	if r.Endpoint != "" {
-		list = append([]string{r.Endpoint}, list...)
+	if r.ServeStale < 0 || r.ServeStale > maxServeStale {
+		wrong("serveStale", r.ServeStale.String(), "is too long; use 0 for never, or at most "+maxServeStale.String())
 	}
+	key, list := r.list()
 	switch {
-	case wild && len(list) > 0:
-		return nil, fmt.Errorf("registry %s: many hosts have no common endpoint; list the one that needs it by its own name", r.Host)
 	case r.Endpoint != "" && len(r.Endpoints) > 0:
-		return nil, fmt.Errorf("registry %s: set endpoint or endpoints, not both", r.Host)
-	case r.ServeStale < 0 || r.ServeStale > maxServeStale:
-		return nil, fmt.Errorf("registry %s: serveStale %s is not within 0 and %s", r.Host, r.ServeStale, maxServeStale)
-	case len(list) == 0 && !wild:
-		up.endpoints = []*endpoint{{url: byHTTPS(host)}}
+		wrong("endpoint", hush(r.Endpoint), "and endpoints exclude each other; write it as the first of endpoints")
+	case wild && len(list) > 0:
+		wrong(key(0), hush(list[0]), "cannot be where many registries are; list the one that is there by its own name")
+	case wild:
+	case len(list) == 0 && len(all) == 0:
+		up.endpoints = []*endpoint{{url: byHTTPS(up.host)}}
 	}
-	for _, e := range list {
-		u, err := parseEndpoint(r.Host, e)
+	for i, v := range list {
+		u, err := parseEndpoint(v)
 		if err != nil {
-			return nil, err
+			wrong(key(i), hush(v), "is no endpoint: "+err.Error())
+			continue
 		}
 		up.endpoints = append(up.endpoints, &endpoint{url: u})
 	}
-	for _, h := range r.TokenHosts {
+	for i, h := range r.TokenHosts {
 		if err := checkHost(h); err != nil {
-			return nil, fmt.Errorf("registry %s: token host %.100q: %w", r.Host, h, err)
+			wrong(fmt.Sprintf("tokenHosts[%d]", i), h, "is no host: "+err.Error())
 		}
 		up.tokenHosts = append(up.tokenHosts, strings.ToLower(h))
 	}
-	return up, nil
+	return up, all
 }
 
-func parseEndpoint(host, v string) (*url.URL, error) {
+// list are the endpoints that were configured, and how each is called.
+func (r Registry) list() (key func(i int) string, list []string) {
+	if r.Endpoint != "" {
+		return func(int) string { return "endpoint" }, []string{r.Endpoint}
+	}
+	return func(i int) string { return fmt.Sprintf("endpoints[%d]", i) }, r.Endpoints
+}
+
+func parseEndpoint(v string) (*url.URL, error) {
+	const want = "want http://HOST[:PORT] or https://HOST[:PORT]"
 	u, err := url.Parse(v)
 	if err != nil {
-		return nil, fmt.Errorf("registry %s: endpoint is no URL", host)
+		return nil, errors.New(want)
 	}
 	bare := u.User == nil && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
-	if u.Scheme != "http" && u.Scheme != "https" || !bare {
-		return nil, fmt.Errorf("registry %s: endpoint must be http://HOST[:PORT] or https://HOST[:PORT]", host)
-	}
-	if err := checkHost(u.Host); err != nil {
-		return nil, fmt.Errorf("registry %s: endpoint: %w", host, err)
+	if u.Scheme != "http" && u.Scheme != "https" || !bare || checkHost(u.Host) != nil {
+		return nil, errors.New(want)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: connectTo(u.Host)}, nil
 }
 
 func byHTTPS(host string) *url.URL { return &url.URL{Scheme: "https", Host: connectTo(host)} }
 
-// canonicalName is the one name of a registry that has several.
-func canonicalName(host string) string {
+// CanonicalHost is the one name, in lower case, of a registry that has
+// several: Docker Hub's is docker.io.
+func CanonicalHost(host string) string {
 	host = strings.ToLower(host)
 	for _, alias := range dockerHubNames {
 		if host == alias {
@@ -174,7 +204,7 @@ func (e *UnknownRegistryError) Error() string {
 // upstream finds where a host is reached. It fails with
 // *UnknownRegistryError.
 func (o *Origin) upstream(host string) (*upstream, error) {
-	if up, ok := o.upstreams.Get(canonicalName(host)); ok {
+	if up, ok := o.upstreams.Get(CanonicalHost(host)); ok {
 		if len(up.endpoints) > 0 {
 			return up, nil
 		}
@@ -182,7 +212,7 @@ func (o *Origin) upstream(host string) (*upstream, error) {
 			return nil, &UnknownRegistryError{host, err.Error()}
 		}
 		one := *up // of those that end so
-		one.host = canonicalName(host)
+		one.host = CanonicalHost(host)
 		one.endpoints = []*endpoint{{url: byHTTPS(one.host)}}
 		return &one, nil
 	}
@@ -196,6 +226,6 @@ func (o *Origin) upstream(host string) (*upstream, error) {
 	if err != nil {
 		return nil, &UnknownRegistryError{host, err.Error()}
 	}
-	host = canonicalName(host)
+	host = CanonicalHost(host)
 	return &upstream{host: host, endpoints: []*endpoint{{url: byHTTPS(host)}}}, nil
 }

@@ -152,7 +152,8 @@ func (o *Origin) ask(ctx context.Context, q request, up *upstream, e *endpoint) 
 		}
 		refused := refusal(resp, q.byteRange)
 		if resp.StatusCode == http.StatusUnauthorized && sameHost(resp.Request.URL, e.url) {
-			refused.challenge, refused.unfit = o.challengeOf(ctx, up, e, resp.Header.Values("WWW-Authenticate"))
+			refused.challenges = resp.Header.Values("WWW-Authenticate")
+			refused.challenge, refused.unfit = o.challengeOf(ctx, up, e, refused.challenges)
 		}
 		return nil, fmt.Errorf("%s: %w", q, refused)
 	}

@@ -21,7 +21,7 @@ const maxToken = 64 << 10
 // there are any, else as anybody. Credentials go to the realm, which has been
 // checked, and nowhere else: redirects are refused.
 func (s *session) token(ctx context.Context, c Challenge) (string, error) {
-	if s.node.IdentityToken != "" {
+	if !s.node.identity.IsZero() {
 		token, err := s.tokenByPost(ctx, c)
 		if !refusedWith(err, http.StatusNotFound, http.StatusMethodNotAllowed) {
 			return token, err
@@ -41,8 +41,8 @@ func (s *session) token(ctx context.Context, c Challenge) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if s.node.Username != "" {
-		req.SetBasicAuth(s.node.Username, s.node.Password)
+	if s.node.username != "" {
+		req = authorized(req, s.node.basic())
 	}
 	return s.fetchToken(req)
 }
@@ -50,7 +50,7 @@ func (s *session) token(ctx context.Context, c Challenge) (string, error) {
 // tokenByPost trades an identity token in.
 func (s *session) tokenByPost(ctx context.Context, c Challenge) (string, error) {
 	form := url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {s.node.IdentityToken},
+		"grant_type": {"refresh_token"}, "refresh_token": {s.node.identity.Reveal()},
 		"service": {c.Service}, "scope": {s.scope}, "client_id": {"p2pd"},
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Realm, strings.NewReader(form.Encode()))
