@@ -18,9 +18,9 @@ type Challenge struct {
 // relayed is what a client is sent in place of a registry's own challenge. It
 // fails, with the reason, where the client is to be sent none: containerd
 // then goes to the registry itself.
-func relayed(repo Repo, p Policy, c Challenge) (string, error) {
+func relayed(repo Repo, m Mode, c Challenge) (string, error) {
 	switch {
-	case c.Scheme == "Basic" && p.Mode == Basic:
+	case c.Scheme == "Basic" && m == Basic:
 		return `Basic realm="` + c.Realm + `"`, nil
 	case c.Scheme == "Basic":
 		return "", errors.New("its Basic challenge is not passed on, as the operator has not chosen that clients show p2pd their passwords")

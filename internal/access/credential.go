@@ -14,7 +14,7 @@ const maxCredential = 16 << 10
 // credentialOf is what of a request's Authorization headers is fit to be
 // shown to the origin: one Bearer token or, where the operator chose so, one
 // user with a password. Anything else counts as none, and is never sent on.
-func credentialOf(p Policy, headers []secret.Value) secret.Value {
+func credentialOf(m Mode, headers []secret.Value) secret.Value {
 	if len(headers) != 1 || len(headers[0].Reveal()) > maxCredential {
 		return secret.Value{}
 	}
@@ -23,7 +23,7 @@ func credentialOf(p Policy, headers []secret.Value) secret.Value {
 	switch {
 	case strings.EqualFold(scheme, "bearer") && isToken68(rest):
 		return secret.New("Bearer " + rest)
-	case strings.EqualFold(scheme, "basic") && p.Mode == Basic:
+	case strings.EqualFold(scheme, "basic") && m == Basic:
 		plain, err := base64.StdEncoding.DecodeString(rest)
 		if err == nil && strings.Contains(string(plain), ":") {
 			return secret.New("Basic " + rest)

@@ -34,9 +34,9 @@ const (
 type Config struct {
 	Origin Origin
 	Table  TableConfig
-	// Policies are for registries by host; Default for all others.
-	Policies map[string]Policy
-	Default  Policy
+	// Mode is how the clients of a registry prove their rights; nil is
+	// Relay for all.
+	Mode func(host string) Mode
 	// ProofTimeout bounds one question; 0 is 5 s.
 	ProofTimeout time.Duration
 	// MaxProofs bounds the questions at once; 0 is 32.
@@ -60,6 +60,9 @@ type Gate struct {
 func NewGate(cfg Config) (*Gate, error) {
 	if cfg.Origin == nil {
 		return nil, errors.New("access needs an origin to ask")
+	}
+	if cfg.Mode == nil {
+		cfg.Mode = func(string) Mode { return Relay }
 	}
 	if cfg.ProofTimeout <= 0 {
 		cfg.ProofTimeout = defaultProofTimeout
@@ -122,31 +125,25 @@ func (g *Gate) Flush() {
 	g.table = NewTable(g.cfg.Table)
 }
 
-func (g *Gate) policy(host string) Policy {
-	if p, ok := g.cfg.Policies[host]; ok {
-		return p
-	}
-	return g.cfg.Default
-}
-
 // admit takes the table's steps until one is the last.
 func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, error) {
-	policy := g.policy(q.Repo.Host)
-	credential := credentialOf(policy, a.Authorization)
-	req := Request{Question: q, Policy: policy, Who: SubjectOf(g.key, credential, q.Repo)}
+	mode := g.cfg.Mode(q.Repo.Host)
+	credential := credentialOf(mode, a.Authorization)
+	req := Request{Question: q, Mode: mode, Who: SubjectOf(g.key, credential, q.Repo)}
 	grant := func(s Subject) Grant {
 		if s.Identity() == Client {
 			return Grant{q.Repo, Caller{Client, credential}}
 		}
 		return Grant{q.Repo, Caller{Identity: s.Identity()}}
 	}
-	why := error(nil)
+	var why error
+	stale := Found{Digest: q.Digest}
 	for range maxSteps {
 		step := g.decide(req)
 		switch step.Verdict {
 		case Allow:
 			g.stats.allowed.Add(1)
-			return Found{Digest: q.Digest}, grant(step.As), nil
+			return stale, grant(step.As), nil
 		case Demand:
 			g.stats.challenged.Add(1)
 			return Found{}, Grant{}, step.Refusal
@@ -159,6 +156,10 @@ func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, er
 		}
 		found, err := g.ask(ctx, step.As, grant(step.As).Caller, step.Ask)
 		switch {
+		case err == nil && found.Stale > 0:
+			// No proof of anything: only what is known of the digest counts.
+			req.Question = Question{Repo: q.Repo, Kind: Manifest, Digest: found.Digest}
+			req.Down, stale = true, found
 		case err == nil && q.Kind == Tag:
 			g.stats.allowed.Add(1)
 			return found, grant(step.As), nil
@@ -204,6 +205,9 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 		switch {
 		case err == nil && q.Kind == Tag && found.Digest.IsZero():
 			return Found{}, errors.New("the origin named no digest")
+		case err == nil && found.Stale > 0:
+			g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, 0) })
+			return found, nil
 		case err == nil:
 			if q.Kind != Tag {
 				found.Digest = q.Digest
@@ -244,7 +248,7 @@ func (g *Gate) presentable(q Question, who Caller, d *Denial) *Refusal {
 	if who.Identity == Node || d.Challenge.Scheme == "" && d.Status != http.StatusUnauthorized {
 		return no // what the node must show is not its clients' business
 	}
-	header, err := relayed(q.Repo, g.policy(q.Repo.Host), d.Challenge)
+	header, err := relayed(q.Repo, g.cfg.Mode(q.Repo.Host), d.Challenge)
 	if err != nil {
 		no.Reason += "; " + err.Error()
 	}

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"time"
 
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -30,6 +31,9 @@ type Found struct {
 	Digest    piece.Digest
 	Size      int64
 	MediaType string
+	// Stale is how old the answer is, where the registry could not be asked
+	// and its last answer for the Tag, to anybody, is repeated; else 0.
+	Stale time.Duration
 }
 
 // Denial is a registry's refusal as it came, but for its challenge.

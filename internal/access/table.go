@@ -137,7 +137,7 @@ func NewTable(cfg TableConfig) *Table {
 // Request is what a client wants.
 type Request struct {
 	Question
-	Policy Policy
+	Mode Mode
 	// Who is the client: anonymous, or a credential for this repository.
 	Who Subject
 	// Down says that the origin has just failed to answer for this request.
@@ -171,9 +171,9 @@ func (t *Table) Decide(now time.Time, r Request) Step {
 		r.Down = true
 	}
 	switch {
-	case r.Policy.Mode == Open && r.Kind != Tag:
+	case r.Mode == Open && r.Kind != Tag:
 		return Step{Verdict: Allow, As: node}
-	case r.Policy.Mode == Open || r.Policy.Mode == ByNode:
+	case r.Mode == Open || r.Mode == ByNode:
 		return t.judge(now, r, node)
 	}
 	c, known := t.class(now, r)
@@ -250,10 +250,6 @@ func (t *Table) proven(r Request, s Subject, fresh func(time.Time) bool) bool {
 	if !ok {
 		return false
 	}
-	depth := maxDepth
-	if r.Policy.EveryDigest {
-		depth = 0
-	}
 	var leads func(d piece.Digest, depth int) bool
 	leads = func(d piece.Digest, depth int) bool {
 		if at, ok := known.get(d); ok && fresh(at) {
@@ -265,14 +261,14 @@ func (t *Table) proven(r Request, s Subject, fresh func(time.Time) bool) bool {
 		parents, _ := t.links.get(child{r.Repo, d})
 		return slices.ContainsFunc(parents, func(p piece.Digest) bool { return leads(p, depth-1) })
 	}
-	return leads(r.Digest, depth)
+	return leads(r.Digest, maxDepth)
 }
 
 // question is what to ask the origin. For a blob that a manifest of the
 // repository lists it is that manifest: its other blobs are proved with it,
 // and a gate that the origin holds before manifests is seen.
 func (t *Table) question(now time.Time, r Request, s Subject) Question {
-	if r.Kind != Blob || r.Policy.EveryDigest {
+	if r.Kind != Blob {
 		return r.Question
 	}
 	parents, _ := t.links.get(child{r.Repo, r.Digest})

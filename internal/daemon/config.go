@@ -14,6 +14,7 @@ type NodeConfig struct {
 	Registries Registries `json:"registries"`
 	// AllowAllRegistries admits every public registry besides.
 	AllowAllRegistries bool           `json:"allowAllRegistries"`
+	Access             AccessConfig   `json:"access"`
 	Limits             LimitsConfig   `json:"limits"`
 	Topology           TopologyConfig `json:"topology"`
 	Log                LogConfig      `json:"log"`
@@ -106,6 +107,7 @@ func DefaultNodeConfig() NodeConfig {
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
 		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: 1 << 30},
 		AllowAllRegistries: true,
+		Access:             defaultAccess(),
 		Log:                LogConfig{Level: "info", Format: "text"},
 	}
 }

@@ -90,6 +90,8 @@ func TestNodesAndAScheduler(t *testing.T) {
 	for i := range nodes {
 		cfg := nodeConfig(t, u)
 		cfg.Scheduler.Address = hub.Addr().String()
+		// Without an origin there is nobody to prove a right to.
+		cfg.Access.Modes = daemon.AccessModes{upstreamHost: "open"}
 		nodes[i], _ = startNode(t, cfg)
 		until(t, "the scheduler is attached", func() bool {
 			_, page := get(t, "http://"+nodes[i].HTTPAddr().String()+"/metrics")

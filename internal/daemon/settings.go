@@ -29,6 +29,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	fs.Var(&s.KeepFree, "store-keep-free", "what is left free on the disk, even if that means less than the capacity")
 	fs.Var(&c.Registries, "registries", "hosts with an endpoint of their own, as HOST=URL,...; those with addresses or local names must be listed")
 	fs.BoolVar(&c.AllowAllRegistries, "allow-all-registries", c.AllowAllRegistries, "serve images of every public registry, besides those listed")
+	c.Access.flags(fs)
 	fs.Var(&c.Limits.Upload, "limits-upload", "bytes a second to neighbours; 0: no limit")
 	fs.Var(&c.Limits.Download, "limits-download", "bytes a second from neighbours and origin; 0: no limit")
 	text(fs, &c.Topology.Zone, "topology-zone", "`zone` of this node")

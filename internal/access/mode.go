@@ -40,13 +40,3 @@ func (m *Mode) UnmarshalText(p []byte) error {
 
 // MarshalText implements encoding.TextMarshaler.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
-
-// Policy is what the operator says of one registry. The zero value is the
-// default.
-type Policy struct {
-	Mode Mode
-	// EveryDigest has each digest proved by itself, for registries that
-	// take manifests and indexes which name what the repository does not
-	// have. It costs the origin a request a layer.
-	EveryDigest bool
-}
