@@ -50,11 +50,15 @@ endif
 e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
 	P2PD_E2E=1 go test -count=1 -timeout 40m ./e2e/...
 
+.PHONY: e2e-contract
+e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pulls through every fault (root)
+	P2PD_E2E=1 go test -count=1 -timeout 40m -v -run '^TestContract$$' ./e2e
+
 .PHONY: e2e-deps
 e2e-deps:
 	@[ "$(ROOT)" = yes ] || { echo "this needs root: it makes network namespaces and runs containerd" >&2; exit 1; }
 	@scripts/install-deps.sh
-	@e2e/build-tools.sh >/dev/null
+	@for module in tools containerd17 cripull; do e2e/build-tools.sh "$$module" >/dev/null; done
 
 .PHONY: demo
 demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root containerds in network namespaces, else processes
@@ -105,7 +109,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools; do \
+	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 

@@ -1,0 +1,93 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// PullMode is a containerd and one of the ways in which it pulls over CRI.
+type PullMode struct {
+	Name    string // short: names a folder and a process
+	Runtime Runtime
+	// config is its configuration; DIR stands for its folder.
+	config string
+}
+
+// CRI is a containerd with its CRI service, for pulls as a kubelet makes them.
+// Several may run on one node.
+type CRI struct {
+	*Containerd
+	Mode PullMode
+
+	client string // the program that speaks CRI
+}
+
+// StartCRI starts one on node i, which pulls from the origin alone until it is
+// told otherwise.
+func (l *Lab) StartCRI(ctx context.Context, i int, m PullMode) (*CRI, error) {
+	client, err := Tool(ctx, "cripull")
+	if err != nil {
+		return nil, err
+	}
+	p := l.Net.Nodes[i]
+	dir, err := l.mkdir(filepath.Join(p.Name, "containerd-"+m.Name))
+	if err != nil {
+		return nil, err
+	}
+	c := &CRI{
+		Containerd: &Containerd{runtime: m.Runtime, place: p, dir: dir, hosts: filepath.Join(dir, "certs.d")},
+		Mode:       m, client: filepath.Join(client, "cripull"),
+	}
+	if err := c.PullFrom(l.Registry.Endpoint, l.Registry.Endpoint); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(m.config, "DIR", dir)), 0o644); err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	c.Process, err = l.Start(p, Spec{
+		Name: p.Name + "-containerd-" + m.Name, Args: []string{m.Runtime.Daemon, "--config", config}, Env: []string{"PATH=" + m.Runtime.Path},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.WaitReady(ctx, func(ctx context.Context) error {
+		_, err := c.cri(ctx, "version")
+		return err
+	})
+}
+
+// PullFrom makes the next pull ask first, and the origin if that fails.
+// containerd reads hosts.toml anew on each pull.
+func (c *CRI) PullFrom(first, origin string) error { return writeHosts(c.hosts, first, origin) }
+
+// Pull pulls and unpacks an image.
+func (c *CRI) Pull(ctx context.Context, img Image) error {
+	_, err := c.cri(ctx, "pull", img.Reference())
+	return err
+}
+
+// Remove removes an image. That it isn't there is no error.
+func (c *CRI) Remove(ctx context.Context, img Image) error {
+	_, err := c.cri(ctx, "remove", img.Reference())
+	return err
+}
+
+func (c *CRI) cri(ctx context.Context, args ...string) (string, error) {
+	return output(c.place.Command(ctx, c.client, append([]string{"-socket", filepath.Join(c.dir, "c.sock")}, args...)...))
+}
+
+// Arriving is how much of a layer containerd has that it is still pulling: the
+// most, if there are several.
+func (c *CRI) Arriving() (most int64, err error) {
+	ingests, err := filepath.Glob(filepath.Join(c.dir, "root", "io.containerd.content.v1.content", "ingest", "*", "data"))
+	for _, file := range ingests {
+		if info, err := os.Stat(file); err == nil { // else it has just ended
+			most = max(most, info.Size())
+		}
+	}
+	return most, err
+}
