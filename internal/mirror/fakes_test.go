@@ -203,7 +203,10 @@ type lab struct {
 // content must have been closed.
 func newLab(t *testing.T, w *world, cfg Config) *lab {
 	t.Helper()
-	cfg.Blobs, cfg.Registries = w, w
+	cfg.Blobs = w
+	if cfg.Registries == nil {
+		cfg.Registries = w
+	}
 	m, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,10 @@ func smallPart(r *http.Request, d piece.Digest, size int64) (byteRange, bool) {
 	headers := r.Header.Values("Range")
 	if size >= 0 {
 		part, answer := parseRange(headers, size)
-		return part, answer == unsatisfiable || answer == partial && part.n < size/largePart
+		if answer == unsatisfiable {
+			return byteRange{}, true // the answer says how long it is
+		}
+		return part, answer == partial && part.n < size/largePart
 	}
 	part, answer := parseRange(headers, math.MaxInt64)
 	fromEnd := answer == partial && part.off+part.n == math.MaxInt64
