@@ -103,6 +103,9 @@ type OriginError struct {
 
 // The statuses (RFC 9110) that decide what is done next.
 const (
+	statusUnauthorized    = 401
+	statusForbidden       = 403
+	statusNotFound        = 404
 	statusRequestTimeout  = 408
 	statusTooManyRequests = 429
 	statusUnavailable     = 503

@@ -153,7 +153,13 @@ func (p *Peer) download(ref Ref) (*download, error) {
 		return nil, ErrClosed
 	}
 	if d := p.downloads[ref.Digest]; d != nil {
+		if s, ok := d.ref.Source.(*sources); ok && ref.Source != nil {
+			s.add(ref.Source)
+		}
 		return d, nil
+	}
+	if ref.Source != nil {
+		ref.Source = shared(ref.Source)
 	}
 	d := newDownload(p, ref)
 	p.downloads[ref.Digest] = d

@@ -170,6 +170,9 @@ func (d *download) nextRun(share int, random bool) (piece.Range, bool) {
 // failing, and nobody else gives anything: the client is better served by
 // the origin's own answer than by waiting.
 func (d *download) despair() {
+	if s, ok := d.ref.Source.(*sources); ok && s.again(d.originErr) {
+		return
+	}
 	if d.open() > 0 && time.Since(d.moved) < despairAfter {
 		return
 	}
