@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/p2pd/p2pd/internal/egress/egresstest"
 )
 
 // server answers "hello" on loopback.
@@ -75,14 +77,14 @@ func TestLoopbackMustBeNamed(t *testing.T) {
 
 // It is the resolved address that counts, whatever the name is.
 func TestNamesThatPointInside(t *testing.T) {
-	s, port := server(t, nil)
-	dns := names(map[string][][]string{
-		"loop.example": {{"127.0.0.1"}}, "meta.example": {{"169.254.169.254"}}, "link.example": {{"fe80::1"}}, "ec2.example": {{"fd00:ec2::254"}},
-		"alibaba.example": {{"100.100.100.200"}}, "private.example": {{"10.255.255.1"}}, "both.example": {{"127.0.0.1", "10.255.255.1"}},
-		"localhost.": {{"127.0.0.1"}}, "reg.localhost": {{"127.0.0.1"}},
-	})
+	_, port := server(t, nil)
+	dns := egresstest.NameServer{
+		"loop.example": {"127.0.0.1"}, "meta.example": {"169.254.169.254"}, "link.example": {"fe80::1"}, "ec2.example": {"fd00:ec2::254"},
+		"alibaba.example": {"100.100.100.200"}, "private.example": {"10.255.255.1"}, "both.example": {"127.0.0.1", "10.255.255.1"},
+		"reg.localhost": {"127.0.0.1"},
+	}
 	private := []Host{}
-	for name := range dns.names {
+	for name := range dns {
 		private = append(private, Host{Scheme: "http", Host: name + ":" + port, Private: true})
 	}
 	for _, c := range []struct {
@@ -96,7 +98,7 @@ func TestNamesThatPointInside(t *testing.T) {
 		{"loop.example", private, "127.0.0.1"}, {"meta.example", private, "169.254.169.254"}, {"link.example", private, "fe80::1"},
 		{"ec2.example", private, "fd00:ec2::254"}, {"alibaba.example", private, "100.100.100.200"},
 	} {
-		cl := client(t, Config{Hosts: c.hosts, Resolver: dns.resolver()})
+		cl := client(t, Config{Hosts: c.hosts, Resolver: dns.Resolver()})
 		u := &url.URL{Scheme: "http", Host: c.name + ":" + port}
 		_, getErr := get(t, cl, u.String())
 		for _, err := range []error{getErr, cl.Check(t.Context(), u)} {
@@ -110,7 +112,7 @@ func TestNamesThatPointInside(t *testing.T) {
 		}
 	}
 	// Check needs all addresses to be right, for it does not choose.
-	cl := client(t, Config{Hosts: private, Resolver: dns.resolver()})
+	cl := client(t, Config{Hosts: private, Resolver: dns.Resolver()})
 	if err := cl.Check(t.Context(), &url.URL{Scheme: "http", Host: "both.example:" + port}); err == nil {
 		t.Error("half of the addresses are enough")
 	}
@@ -123,15 +125,14 @@ func TestNamesThatPointInside(t *testing.T) {
 	if got, err := get(t, cl, "http://reg.localhost:"+port); got != "hello" {
 		t.Errorf("a named localhost: %q, %v", got, err)
 	}
-	_ = s
 }
 
 // A name that changes between the check of a realm and the connection to it is
 // checked again, with the address that is connected to.
 func TestRebinding(t *testing.T) {
 	_, port := server(t, nil)
-	dns := names(map[string][][]string{"r.example": {{"8.8.8.8"}, {"127.0.0.1"}}})
-	c := client(t, Config{Resolver: dns.resolver()})
+	dns := egresstest.Rebinding{Name: "r.example", Answers: [][]string{{"8.8.8.8"}, {"127.0.0.1"}}}
+	c := client(t, Config{Resolver: dns.Resolver()})
 	u := &url.URL{Scheme: "http", Host: "r.example:" + port}
 	if err := c.Check(t.Context(), u); err != nil {
 		t.Fatal(err)
@@ -148,9 +149,9 @@ func TestRedirectsInside(t *testing.T) {
 	inside, insidePort := server(t, nil)
 	for _, to := range []string{inside.URL, "http://169.254.169.254/latest/meta-data", "http://[::ffff:127.0.0.1]:" + insidePort, "http://loop.example:" + insidePort} {
 		s, _ := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) })
-		dns := names(map[string][][]string{"loop.example": {{"127.0.0.1"}}})
+		dns := egresstest.NameServer{"loop.example": {"127.0.0.1"}}
 		registry := Host{Scheme: "http", Host: s.Listener.Addr().String(), Private: true}
-		if got, err := get(t, client(t, Config{Hosts: []Host{registry}, Resolver: dns.resolver()}), s.URL); got != "" {
+		if got, err := get(t, client(t, Config{Hosts: []Host{registry}, Resolver: dns.Resolver()}), s.URL); got != "" {
 			t.Errorf("%s was reached", to)
 		} else if _, ok := errors.AsType[*AddressError](err); !ok {
 			t.Errorf("%s: %v", to, err)

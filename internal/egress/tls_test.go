@@ -193,7 +193,9 @@ func TestAHostTwice(t *testing.T) {
 
 // More of a header than anybody needs is not read.
 func TestImmenseHeaders(t *testing.T) {
-	s, _ := server(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 2*MaxHeaderBytes)) })
+	s, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X", strings.Repeat("x", 2*MaxHeaderBytes))
+	})
 	c := client(t, Config{Hosts: []Host{{Scheme: "http", Host: s.Listener.Addr().String()}}})
 	if _, err := get(t, c, s.URL); err == nil || !strings.Contains(err.Error(), "header") {
 		t.Errorf("%v", err)
