@@ -21,7 +21,8 @@ type dockerAuth struct {
 
 // dockerLogin finds the credentials for a target, HOST/REPOSITORY/, in a
 // config.json. Of several entries that fit, the longest one counts; without
-// any there are none. A file that has helpers run programs is refused: what it
+// any there are none. HOST/ alone asks whether the file is about that host at
+// all. A file that has helpers run programs is refused: what it
 // means is not in it.
 func dockerLogin(file, target string) (login, error) {
 	b, err := readSmall(file)
@@ -41,10 +42,16 @@ func dockerLogin(file, target string) (login, error) {
 	}
 	var best string
 	var entry dockerAuth
+	mentioned := false // the target's host, be it for other repositories
 	for name, a := range f.Auths {
-		if at := dockerTarget(name); strings.HasPrefix(target, at) && len(at) > len(best) {
+		at := dockerTarget(name)
+		mentioned = mentioned || strings.HasPrefix(at, target)
+		if strings.HasPrefix(target, at) && len(at) > len(best) {
 			best, entry = at, a
 		}
+	}
+	if isHost := strings.Count(target, "/") == 1; isHost && !mentioned && !strings.HasPrefix(target, "*") {
+		return login{}, fmt.Errorf("%s has nothing below auths for %s; add it, or remove credentials from that registry", file, strings.TrimSuffix(target, "/"))
 	}
 	l, err := entry.login()
 	if err != nil {
