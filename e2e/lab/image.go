@@ -43,6 +43,7 @@ type Image struct {
 type Blob struct {
 	Digest string
 	Bytes  int64
+	CRC    uint32 // Castagnoli's; 0 for the configuration
 }
 
 // Reference is the image as a container runtime names it.
@@ -122,13 +123,19 @@ func describe(spec ImageSpec, img v1.Image) (Image, error) {
 	digest, err1 := img.Digest()
 	size, err2 := img.Size()
 	m, err3 := img.Manifest()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	layers, err4 := img.Layers()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Image{}, fmt.Errorf("describe image: %w", err)
 	}
 	made := Image{Repository: spec.Repository, Tag: spec.Tag, Digest: digest.String(), Manifest: size}
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		made.Blobs = append(made.Blobs, Blob{d.Digest.String(), d.Size})
+		made.Blobs = append(made.Blobs, Blob{Digest: d.Digest.String(), Bytes: d.Size})
 		made.Bytes += d.Size
+	}
+	for i, l := range layers {
+		if ours, ok := l.(*layer); ok {
+			made.Blobs[1+i].CRC = ours.crc
+		}
 	}
 	return made, nil
 }

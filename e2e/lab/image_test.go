@@ -142,12 +142,9 @@ func (s *spoiled) Write(p []byte) (int, error) {
 	return s.ResponseWriter.Write(q)
 }
 
-func TestClientPulls(t *testing.T) {
-	s := spoiler(t, false)
-	report, err := Pull(t.Context(), PullSpec{Base: s.URL, Repository: "lab/app", Tag: "v1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+// described is what the test image is, by its recipe.
+func described(t *testing.T) Image {
+	t.Helper()
 	img, err := build(spec())
 	if err != nil {
 		t.Fatal(err)
@@ -156,9 +153,19 @@ func TestClientPulls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return want
+}
+
+func TestClientPulls(t *testing.T) {
+	s := spoiler(t, false)
+	want := described(t)
+	report, err := Pull(t.Context(), PullSpec{Base: s.URL, Repository: "lab/app", Tag: "v1", Known: want.Blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var blobs []Blob
-	for _, b := range report.Blobs {
-		blobs = append(blobs, Blob{b.Digest, b.Bytes})
+	for i, b := range report.Blobs {
+		blobs = append(blobs, Blob{b.Digest, b.Bytes, want.Blobs[i].CRC})
 	}
 	if diff := cmp.Diff(want.Blobs, blobs); diff != "" || report.Digest != want.Digest || report.Bytes != want.Bytes {
 		t.Errorf("pulled %s of %d bytes, want %s of %d; blobs (-want +got):\n%s", report.Digest, report.Bytes, want.Digest, want.Bytes, diff)
@@ -167,7 +174,10 @@ func TestClientPulls(t *testing.T) {
 
 func TestClientNoticesFalseBytes(t *testing.T) {
 	s := spoiler(t, true)
-	if report, err := Pull(t.Context(), PullSpec{Base: s.URL, Repository: "lab/app", Tag: "v1"}); err == nil {
-		t.Errorf("false bytes were accepted: %+v", report)
+	for _, known := range [][]Blob{nil, described(t).Blobs} {
+		pull := PullSpec{Base: s.URL, Repository: "lab/app", Tag: "v1", Known: known}
+		if report, err := Pull(t.Context(), pull); err == nil {
+			t.Errorf("false bytes were accepted, with %d blobs known: %+v", len(known), report)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -25,7 +26,10 @@ type layer struct {
 	digest v1.Hash
 	diffID v1.Hash
 	size   int64
+	crc    uint32 // Castagnoli's, of what is pushed
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // newLayer writes the layer once, to nowhere.
 func newLayer(gzipped bool, write func(io.Writer) error) (*layer, error) {
@@ -34,10 +38,11 @@ func newLayer(gzipped bool, write func(io.Writer) error) (*layer, error) {
 	if err := write(raw); err != nil {
 		return nil, fmt.Errorf("make layer: %w", err)
 	}
-	if err := l.writePacked(packed); err != nil {
+	crc := crc32.New(castagnoli)
+	if err := l.writePacked(io.MultiWriter(packed, crc)); err != nil {
 		return nil, fmt.Errorf("make layer: %w", err)
 	}
-	l.diffID, l.digest, l.size = hashOf(raw), hashOf(packed), packed.n
+	l.diffID, l.digest, l.size, l.crc = hashOf(raw), hashOf(packed), packed.n, crc.Sum32()
 	return l, nil
 }
 

@@ -12,6 +12,12 @@ import (
 // more than one GSO segment), and at most 50 ms of queue, as a switch has.
 var queue = []string{"burst", "128kb", "latency", "50ms"}
 
+// protocol is the same TCP on every machine, and one that costs the shaper
+// little: it handles segments, and with the default of two packets each, those
+// of slow connections would take as much CPU as the daemons do. Congestion
+// control is one that every namespace may set.
+var protocol = []string{"net.ipv4.tcp_congestion_control=reno", "net.ipv4.tcp_min_tso_segs=16"}
+
 // newNamespaces makes one network namespace a place and one with a bridge
 // between them; the machine's own network is not touched. Namespaces are named
 // PREFIX-PLACE.
@@ -64,6 +70,7 @@ func (b *builder) namespace(name string) {
 		b.made = append(b.made, name)
 	}
 	b.ip("-n", name, "link", "set", "lo", "up")
+	b.do("nsenter", append([]string{"--net=/run/netns/" + name, "sysctl", "-qw"}, protocol...)...)
 }
 
 func (b *builder) bridge() {

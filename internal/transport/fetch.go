@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -79,7 +80,8 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 	ctx, cancel := context.WithCancel(ctx)
 	detach := context.AfterFunc(c.life, cancel)
 	end := func() { detach(); cancel() }
-	res, err := c.ask(ctx, from, d, off, n)
+	var conn net.Conn
+	res, err := c.ask(httptrace.WithClientTrace(ctx, tracing(&conn)), from, d, off, n)
 	if err != nil {
 		end()
 		c.count.fetchesFailed.Add(1)
@@ -87,10 +89,11 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 	}
 	c.count.fetchesRunning.Add(1)
 	return &fetched{
-		r:     throttle.Reader(ctx, res.Body, c.cfg.Download),
-		body:  res.Body,
-		end:   end,
-		count: c.count,
+		r:      throttle.Reader(ctx, res.Body, c.cfg.Download),
+		body:   res.Body,
+		gather: newGather(conn, n),
+		end:    end,
+		count:  c.count,
 	}, nil
 }
 
@@ -222,16 +225,18 @@ func (c *client) dialTLS(ctx context.Context, network, route string) (net.Conn, 
 
 // fetched is the body of a fetch.
 type fetched struct {
-	r     io.Reader     // body under the download limit
-	body  io.ReadCloser // ends early with an error, never with io.EOF
-	end   func()
-	once  sync.Once
-	count *counters
+	r      io.Reader     // body under the download limit
+	body   io.ReadCloser // ends early with an error, never with io.EOF
+	gather *gather
+	end    func()
+	once   sync.Once
+	count  *counters
 }
 
 // Read implements io.Reader.
 func (f *fetched) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
+	f.gather.took(n)
 	f.count.fetchedBytes.Add(int64(n))
 	return n, err
 }

@@ -153,19 +153,26 @@ func (b *bench) warm(ctx context.Context, l *lab.Lab, img lab.Image) error {
 type way func(l *lab.Lab, img lab.Image, i int) lab.PullSpec
 
 func viaP2PD(l *lab.Lab, img lab.Image, i int) lab.PullSpec {
-	return lab.PullSpec{Base: l.MirrorURL(i), Host: lab.RegistryHost, Repository: img.Repository, Tag: img.Tag}
+	return lab.PullSpec{Base: l.MirrorURL(i), Host: lab.RegistryHost, Repository: img.Repository, Tag: img.Tag, Known: img.Blobs}
 }
 
 func fromOrigin(l *lab.Lab, img lab.Image, _ int) lab.PullSpec {
-	return lab.PullSpec{Base: l.Registry.Endpoint, Repository: img.Repository, Tag: img.Tag}
+	return lab.PullSpec{Base: l.Registry.Endpoint, Repository: img.Repository, Tag: img.Tag, Known: img.Blobs}
 }
 
 // pullAll pulls on the nodes from first on, all at one instant, and returns
 // their seconds. If any fails, all do.
 func pullAll(ctx context.Context, l *lab.Lab, img lab.Image, first int, how way) ([]float64, error) {
-	at := time.Now().Add(startDelay)
 	times := make([]float64, len(l.Net.Nodes)-first)
+	reserve, err := lab.NewReserve(lab.Size(int64(len(times)+1) * img.Bytes))
+	if err != nil {
+		return nil, err
+	}
+	at := time.Now().Add(startDelay)
 	g, ctx := errgroup.WithContext(ctx)
+	yielding, yielded := context.WithCancel(ctx)
+	yield := make(chan error, 1)
+	go func() { yield <- reserve.Yield(yielding) }()
 	for i := range times {
 		g.Go(func() error {
 			spec := how(l, img, first+i)
@@ -178,7 +185,9 @@ func pullAll(ctx context.Context, l *lab.Lab, img lab.Image, first int, how way)
 			return err
 		})
 	}
-	return times, g.Wait()
+	err = g.Wait()
+	yielded()
+	return times, errors.Join(err, <-yield)
 }
 
 // usage adds up CPU time, and takes the largest peak of memory.

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package transport
+
+import (
+	"errors"
+	"syscall"
+)
+
+func setLowWater(syscall.RawConn, int) error { return errors.ErrUnsupported }
