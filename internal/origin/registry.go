@@ -56,33 +56,33 @@ type upstream struct {
 	stale      time.Duration
 }
 
-// Problem is one thing that is wrong with a Registry.
-type Problem struct {
+// ConfigError is one thing that is wrong with a Registry.
+type ConfigError struct {
 	Key    string // of the configuration: "endpoint", "tokenHosts[1]"
 	Value  string // without what is nobody's business
 	WayOut string
 }
 
-func (p *Problem) Error() string { return fmt.Sprintf("%s: %.200q %s", p.Key, p.Value, p.WayOut) }
+func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %.200q %s", e.Key, e.Value, e.WayOut) }
 
 // Problems says all that is wrong with r. It opens no file.
-func (r Registry) Problems() []*Problem {
+func (r Registry) Problems() []*ConfigError {
 	up, all := r.check()
 	if len(all) > 0 {
 		return all
 	}
 	for _, h := range r.hosts(up) {
 		if err := h.Validate(); err != nil {
-			all = append(all, &Problem{"host", h.Host, "cannot be reached: " + err.Error()})
+			all = append(all, &ConfigError{"host", h.Host, "cannot be reached: " + err.Error()})
 		}
 	}
 	return all
 }
 
 // check makes an upstream of r, unless something is wrong with it.
-func (r Registry) check() (*upstream, []*Problem) {
-	var all []*Problem
-	wrong := func(key, value, wayOut string) { all = append(all, &Problem{key, value, wayOut}) }
+func (r Registry) check() (*upstream, []*ConfigError) {
+	var all []*ConfigError
+	wrong := func(key, value, wayOut string) { all = append(all, &ConfigError{key, value, wayOut}) }
 	up := &upstream{host: CanonicalHost(r.Host), stale: r.ServeStale}
 	base, wild := strings.CutPrefix(r.Host, "*.")
 	if err := checkHost(base); err != nil {
@@ -174,17 +174,17 @@ func (r Registry) hosts(up *upstream) []egress.Host {
 		}
 		all = append(all, h)
 	}
-	clear := false
+	inClear := false
 	for _, e := range up.endpoints {
 		add(e.url.Scheme, e.url.Host)
-		clear = clear || e.url.Scheme == "http"
+		inClear = inClear || e.url.Scheme == "http"
 	}
 	if len(up.endpoints) == 0 { // a suffix
 		add("https", up.host)
 	}
 	for _, h := range up.tokenHosts {
 		add("https", h)
-		if clear {
+		if inClear {
 			add("http", h)
 		}
 	}
