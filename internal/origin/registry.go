@@ -86,7 +86,7 @@ func (r Registry) check() (*upstream, []*ConfigError) {
 	up := &upstream{host: CanonicalHost(r.Host), stale: r.ServeStale}
 	base, wild := strings.CutPrefix(r.Host, "*.")
 	if err := checkHost(base); err != nil {
-		wrong("host", r.Host, "is no registry: "+err.Error()+", or *.SUFFIX for all that end so")
+		wrong("host", r.Host, "is no registry ("+err.Error()+"); write HOST, HOST:PORT, or *.SUFFIX for all that end so")
 	}
 	if r.ServeStale < 0 || r.ServeStale > maxServeStale {
 		wrong("serveStale", r.ServeStale.String(), "is too long; use 0 for never, or at most "+maxServeStale.String())
@@ -111,7 +111,7 @@ func (r Registry) check() (*upstream, []*ConfigError) {
 	}
 	for i, h := range r.TokenHosts {
 		if err := checkHost(h); err != nil {
-			wrong(fmt.Sprintf("tokenHosts[%d]", i), h, "is no host: "+err.Error())
+			wrong(fmt.Sprintf("tokenHosts[%d]", i), h, "is no host ("+err.Error()+"); write HOST or HOST:PORT")
 		}
 		up.tokenHosts = append(up.tokenHosts, strings.ToLower(h))
 	}
