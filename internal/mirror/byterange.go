@@ -28,7 +28,7 @@ const (
 // whole, the range is the whole blob.
 //
 // RFC 9110 §14.2 lets a server ignore what is malformed, in another unit, or
-// more than one range; all of these get the whole blob, from which containerd
+// more than one range (see parseRanges for those); all of these get the whole blob, from which containerd
 // skips by itself. So does any range of an empty blob: containerd's parallel
 // fetch asks "bytes=0-" of everything, and 416 would fail it.
 func parseRange(headers []string, size int64) (byteRange, rangeAnswer) {

@@ -42,20 +42,25 @@ func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, m
 		return nil
 	}
 	size := layout.Size()
-	part, answer := byteRange{0, size}, whole
+	parts, answer := []byteRange{{0, size}}, whole
 	if wantsRange(x.r, d) {
-		part, answer = parseRange(x.r.Header.Values("Range"), size)
+		parts, answer = parseRanges(x.r.Header.Values("Range"), size)
 	}
+	part := parts[0]
 	if answer == unsatisfiable {
 		x.w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 		return &failure{http.StatusRequestedRangeNotSatisfiable, codeRangeInvalid,
 			fmt.Sprintf("%s has %d bytes", d, size)}
 	}
-	later = later && answer == partial
+	later = later && answer == partial && len(parts) == 1
 	if part.n > 0 && !later {
 		if err := x.firstByte(ctx, c, part.off); err != nil {
 			return fmt.Errorf("byte %d of %s: %w", part.off, d, err)
 		}
+	}
+	if len(parts) > 1 {
+		x.sendParts(c, d, layout, mediaType, parts)
+		return nil
 	}
 	if answer == partial && isOpenEnded(x.r) {
 		defer x.m.chunks.answered(chunk{x.blob(), part.off}, time.Now())()

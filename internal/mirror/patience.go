@@ -14,17 +14,18 @@ import (
 // real one.
 type Arrivals interface {
 	// Arrival is asked about a blob that a request waits for. It does not
-	// block. The zero value means that nothing is known of the blob.
+	// block. Promised is zero where nothing is known of the blob.
 	Arrival(d piece.Digest) Arrival
 }
 
 // Arrival is evidence that bytes of a blob are on their way.
 type Arrival struct {
-	// Bytes is how much has come in so far, from anybody, verified or not.
-	// It only grows while a download runs.
+	// Bytes is how much has ever come in at this node, of all blobs, from
+	// anybody, verified or not. Other blobs count, since the line that is
+	// busy with them is what this one waits for.
 	Bytes int64
-	// Promised is when a neighbour that has what is missing here was last
-	// heard of: it offered a piece, or asked for patience because it is
+	// Promised is when a neighbour that has what is missing of this blob was
+	// last heard of: it offered a piece, or asked for patience because it is
 	// busy with others.
 	Promised time.Time
 }
@@ -106,9 +107,9 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// arriving is a patience's reason: within the last window, bytes of a blob
-// came in fast enough, or a neighbour promised some. size is the blob's,
-// negative if not known. Without Arrivals there is always reason: the limit
+// arriving is a patience's reason: within the last window, bytes came in so
+// fast that a first piece of the blob can be among them before the limit, or a
+// neighbour promised one. size is the blob's, negative if not known. Without Arrivals there is always reason: the limit
 // alone counts.
 func (m *Mirror) arriving(d piece.Digest, size int64) func() bool {
 	if m.cfg.Arrivals == nil {

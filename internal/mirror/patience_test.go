@@ -32,7 +32,7 @@ func TestPatience(t *testing.T) {
 		{"fast for 5 s", func(since time.Duration) Arrival {
 			return Arrival{Bytes: int64(min(5, since.Seconds()) * mib)}
 		}, 3*defaultFirstByte + defaultFirstByte},
-		{"a new download", func(since time.Duration) Arrival { return Arrival{Bytes: 9*mib - int64(since.Seconds()*mib)} }, defaultFirstByte},
+		{"a count that began anew", func(since time.Duration) Arrival { return Arrival{Bytes: 9*mib - int64(since.Seconds()*mib)} }, defaultFirstByte},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -40,48 +40,57 @@ const largePart = 2
 
 // RangeBlobs opens parts of blobs. The peer's engine is the real one.
 type RangeBlobs interface {
-	// OpenRange is Blobs.Open for somebody who reads [off, off+n) alone, with
-	// n >= 0. Unless somebody else wants more, no pieces but those that the
-	// range touches are fetched; with n = 0 only the size is found out. Where
-	// size is scheduler.SizeUnknown the range may end past the blob's end.
+	// OpenRanges is Blobs.Open for somebody who reads these parts alone.
+	// Unless somebody else wants more, no pieces but those that they touch
+	// are fetched; without any part only the size is found out. Where size is
+	// scheduler.SizeUnknown, parts may end past the blob's end.
 	//
-	// The last piece must not wait for the whole blob: who reads a part
-	// checks it by other means than the blob's digest.
-	OpenRange(ctx context.Context, d piece.Digest, size int64, src peer.Source, off, n int64) (Content, error)
+	// The last piece must not wait for the whole blob: who reads parts checks
+	// them by other means than the blob's digest.
+	OpenRanges(ctx context.Context, d piece.Digest, size int64, src peer.Source, parts []Span) (Content, error)
 }
+
+// Span is the bytes [Off, Off+N) of a blob. N is not 0.
+type Span struct{ Off, N int64 }
 
 // open opens a blob, or the part of it that a request is about.
 func (m *Mirror) open(ctx context.Context, r *http.Request, d piece.Digest, size int64, src peer.Source) (Content, error) {
 	if m.cfg.Ranges == nil || m.cfg.RangeFetch == FetchWhole {
 		return m.cfg.Blobs.Open(ctx, d, size, src)
 	}
-	if part, ok := smallPart(r, d, size); ok {
-		return m.cfg.Ranges.OpenRange(ctx, d, size, src, part.off, part.n)
+	if parts, ok := smallParts(r, d, size); ok {
+		return m.cfg.Ranges.OpenRanges(ctx, d, size, src, parts)
 	}
 	return m.cfg.Blobs.Open(ctx, d, size, src)
 }
 
-// smallPart is the part of a blob that a request is about, if it is small.
-// size is negative if not known. Open-ended ranges are no small parts: they
-// are how containerd asks for whole blobs.
-func smallPart(r *http.Request, d piece.Digest, size int64) (byteRange, bool) {
+// smallParts are the parts of a blob that a request is about, if they are
+// small. size is negative if not known. Open-ended ranges are no small parts:
+// they are how containerd asks for whole blobs.
+func smallParts(r *http.Request, d piece.Digest, size int64) ([]Span, bool) {
 	if r.Method == http.MethodHead {
-		return byteRange{}, true // about its size
+		return nil, true // about its size
 	}
 	if !wantsRange(r, d) || isOpenEnded(r) {
-		return byteRange{}, false
+		return nil, false
 	}
-	headers := r.Header.Values("Range")
-	if size >= 0 {
-		part, answer := parseRange(headers, size)
-		if answer == unsatisfiable {
-			return byteRange{}, true // the answer says how long it is
+	known := size >= 0
+	if !known {
+		size = math.MaxInt64
+	}
+	ranges, answer := parseRanges(r.Header.Values("Range"), size)
+	if answer != partial {
+		return nil, known && answer == unsatisfiable // the answer says how long it is
+	}
+	var parts []Span
+	total := int64(0)
+	for _, part := range ranges {
+		if !known && part.off+part.n == size {
+			return nil, false // from the end, wherever that is
 		}
-		return part, answer == partial && part.n < size/largePart
+		parts, total = append(parts, Span{part.off, part.n}), total+part.n
 	}
-	part, answer := parseRange(headers, math.MaxInt64)
-	fromEnd := answer == partial && part.off+part.n == math.MaxInt64
-	return part, answer == partial && !fromEnd
+	return parts, total < size/largePart
 }
 
 // isOpenEnded reports whether a request is for all from some byte on.

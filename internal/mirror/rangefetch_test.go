@@ -13,12 +13,12 @@ import (
 // parts is a world that opens parts of blobs, too.
 type parts struct {
 	*world
-	asked []byteRange
+	asked [][]Span
 }
 
-func (p *parts) OpenRange(ctx context.Context, d piece.Digest, size int64, src peer.Source, off, n int64) (Content, error) {
+func (p *parts) OpenRanges(ctx context.Context, d piece.Digest, size int64, src peer.Source, spans []Span) (Content, error) {
 	p.mu.Lock()
-	p.asked = append(p.asked, byteRange{off, n})
+	p.asked = append(p.asked, spans)
 	p.mu.Unlock()
 	return p.Open(ctx, d, size, src)
 }
@@ -30,22 +30,26 @@ func TestSmallRangesFetchTheirPieces(t *testing.T) {
 		name, method, header string
 		known                bool // the blob's size
 		policy               RangeFetch
-		want                 []byteRange // empty: the whole blob is fetched
+		want                 [][]Span // empty: the whole blob is fetched
 	}{
 		{"all", "GET", "", true, FetchPieces, nil},
-		{"small", "GET", "bytes=100-199", true, FetchPieces, []byteRange{{100, 100}}},
-		{"small of unknown", "GET", "bytes=100-199", false, FetchPieces, []byteRange{{100, 100}}},
-		{"one byte, as for the size", "GET", "bytes=0-0", false, FetchPieces, []byteRange{{0, 1}}},
-		{"footer", "GET", "bytes=-51", true, FetchPieces, []byteRange{{size - 51, 51}}},
+		{"small", "GET", "bytes=100-199", true, FetchPieces, [][]Span{{{100, 100}}}},
+		{"small of unknown", "GET", "bytes=100-199", false, FetchPieces, [][]Span{{{100, 100}}}},
+		{"one byte, as for the size", "GET", "bytes=0-0", false, FetchPieces, [][]Span{{{0, 1}}}},
+		{"footer", "GET", "bytes=-51", true, FetchPieces, [][]Span{{{size - 51, 51}}}},
 		{"footer of unknown", "GET", "bytes=-51", false, FetchPieces, nil},
 		{"half", "GET", "bytes=0-4194303", true, FetchPieces, nil},
-		{"less than half", "GET", "bytes=0-4194302", true, FetchPieces, []byteRange{{0, 4194303}}},
+		{"less than half", "GET", "bytes=0-4194302", true, FetchPieces, [][]Span{{{0, 4194303}}}},
 		{"open-ended", "GET", "bytes=0-", true, FetchPieces, nil},
 		{"the rest", "GET", "bytes=8388600-", true, FetchPieces, nil},
+		{"small ones", "GET", "bytes=100-199, 8388000-", true, FetchPieces, nil},
+		{"small closed ones", "GET", "bytes=100-199, 8388000-8388001", true, FetchPieces, [][]Span{{{100, 100}, {8388000, 2}}}},
+		{"small closed ones of unknown", "GET", "bytes=100-199,8388000-8388001", false, FetchPieces, [][]Span{{{100, 100}, {8388000, 2}}}},
+		{"large in all", "GET", "bytes=0-2194303,3000000-5194303", true, FetchPieces, nil},
 		{"ignored", "GET", "bytes=9-5", true, FetchPieces, nil},
-		{"past the end", "GET", "bytes=8388608-9999999", true, FetchPieces, []byteRange{{0, 0}}},
+		{"past the end", "GET", "bytes=8388608-9999999", true, FetchPieces, [][]Span{nil}},
 		{"small, by policy whole", "GET", "bytes=100-199", true, FetchWhole, nil},
-		{"size alone", "HEAD", "", false, FetchPieces, []byteRange{{0, 0}}},
+		{"size alone", "HEAD", "", false, FetchPieces, [][]Span{nil}},
 		{"size alone, by policy whole", "HEAD", "", false, FetchWhole, nil},
 	}
 	for _, tt := range tests {
@@ -61,7 +65,7 @@ func TestSmallRangesFetchTheirPieces(t *testing.T) {
 				t.Fatalf("got %d %s", a.status, a.body)
 			}
 			lab.end()
-			if diff := cmp.Diff(tt.want, p.asked, cmp.AllowUnexported(byteRange{})); diff != "" {
+			if diff := cmp.Diff(tt.want, p.asked); diff != "" {
 				t.Errorf("parts that were opened (-want +got):\n%s", diff)
 			}
 			if n := len(w.openings()); n != 1 {
