@@ -65,7 +65,7 @@ demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root co
 	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
 
 .PHONY: bench
-bench: bench-packages bench-swarm bench-flat ## all benchmarks: the packages', the swarm's, memory over a layer of FLAT (root)
+bench: bench-packages bench-node bench-swarm bench-flat ## all benchmarks: the packages', a node's, the swarm's, memory over a layer of FLAT (root)
 
 .PHONY: bench-packages
 bench-packages: ## the packages' own benchmarks
@@ -74,6 +74,11 @@ bench-packages: ## the packages' own benchmarks
 .PHONY: bench-swarm
 bench-swarm: e2e-deps ## NODES at NODE_RATE and an origin at ORIGIN_RATE: one image of SIZE against the bound (root)
 	go run ./e2e/cmd/bench-swarm $(SHAPE) $(RATES)
+
+.PHONY: bench-node
+bench-node: e2e-deps ## one node's pulls through p2pd against direct ones, and its store against nginx (root)
+	@scripts/install-deps.sh nginx
+	go run ./e2e/cmd/bench-node
 
 .PHONY: bench-flat
 bench-flat: e2e-deps

@@ -3,7 +3,7 @@
 # root by apt; elsewhere it says what is missing. Does nothing where all of it
 # is there.
 #
-#   install-deps.sh              everything
+#   install-deps.sh              everything but what only benchmarks need
 #   install-deps.sh COMMAND...   these only, for instance gcc
 set -euo pipefail
 
@@ -19,6 +19,7 @@ declare -A needs=(
 )
 wanted=("$@")
 [ $# -gt 0 ] || wanted=("${!needs[@]}")
+needs[nginx]=nginx-light # for bench-node, to be compared with
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()

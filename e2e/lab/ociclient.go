@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -46,6 +47,7 @@ type PullReport struct {
 type BlobReport struct {
 	Digest  string
 	Bytes   int64
+	First   float64 // seconds until the first byte
 	Seconds float64
 }
 
@@ -177,6 +179,9 @@ func (c *client) blob(ctx context.Context, d v1.Descriptor) (BlobReport, error) 
 		return BlobReport{}, fmt.Errorf("blob: %w", err)
 	}
 	defer resp.Body.Close()
+	body := bufio.NewReaderSize(resp.Body, 256<<10)
+	_, _ = body.Peek(1) // an error shows in the copy
+	first := time.Since(began).Seconds()
 	sum := &measure{Hash: sha256.New()}
 	want, err := hex.DecodeString(d.Digest.Hex)
 	if err != nil {
@@ -186,11 +191,11 @@ func (c *client) blob(ctx context.Context, d v1.Descriptor) (BlobReport, error) 
 		sum.Hash = crc32.New(castagnoli)
 		want = binary.BigEndian.AppendUint32(nil, c.spec.Known[i].CRC)
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, resp.Body, make([]byte, 256<<10)); err != nil {
+	if _, err := body.WriteTo(sum); err != nil {
 		return BlobReport{}, fmt.Errorf("blob %s after %d of %d bytes: %w", d.Digest, sum.n, d.Size, err)
 	}
 	if got := sum.Sum(nil); !bytes.Equal(got, want) || sum.n != d.Size {
 		return BlobReport{}, fmt.Errorf("blob %s of %d bytes: got %d bytes with the sum %x instead of %x", d.Digest, d.Size, sum.n, got, want)
 	}
-	return BlobReport{d.Digest.String(), d.Size, time.Since(began).Seconds()}, nil
+	return BlobReport{d.Digest.String(), d.Size, first, time.Since(began).Seconds()}, nil
 }

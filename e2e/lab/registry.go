@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -74,6 +75,12 @@ func (l *Lab) startRegistry(ctx context.Context) (*Registry, error) {
 	return r, proc.WaitReady(ctx, func(ctx context.Context) error {
 		return get(ctx, r.place.HTTPClient(), r.direct+"/v2/")
 	})
+}
+
+// BlobFile is where the origin keeps a blob, by distribution's layout.
+func (l *Lab) BlobFile(digest string) string {
+	algorithm, encoded, _ := strings.Cut(digest, ":")
+	return filepath.Join(l.Dir, "registry", "data", "docker", "registry", "v2", "blobs", algorithm, encoded[:2], encoded, "data")
 }
 
 // Mark is a point in the access log; what comes after it can be counted.
