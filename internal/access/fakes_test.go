@@ -55,7 +55,7 @@ func onlyFor(authorization string) func(Caller, Question) (Found, error) {
 		if who.Authorization.Reveal() == authorization {
 			return Found{Digest: index, Size: 8}, nil
 		}
-		return Found{}, &Denial{Status: 401, Reason: "who are you", Challenge: Challenge{
+		return Found{}, &DeniedError{Status: 401, Reason: "who are you", Challenge: Challenge{
 			Scheme: "Bearer", Realm: "https://r.example/token", Service: "s", Scope: "repository:any/placeholder:pull,push",
 		}}
 	}
@@ -94,7 +94,7 @@ func by(authorization ...string) Asked {
 
 // verdict says in a word how a request ended.
 func verdict(err error) string {
-	no, refused := errors.AsType[*Refusal](err)
+	no, refused := errors.AsType[*RefusedError](err)
 	switch {
 	case err == nil:
 		return "allowed"

@@ -97,7 +97,7 @@ type Grant struct {
 
 // Resolve asks the origin what a tag stands for now, in the client's name:
 // the answer proves the client's right to that manifest too. It fails with a
-// *Refusal that the client may be told, or with ErrUnavailable.
+// *RefusedError that the client may be told, or with ErrUnavailable.
 func (g *Gate) Resolve(ctx context.Context, a Asked, tag string) (Found, Grant, error) {
 	return g.admit(ctx, a, Question{Repo: a.Repo, Kind: Tag, Tag: tag})
 }
@@ -174,7 +174,7 @@ func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, er
 }
 
 func isNo(err error) bool {
-	_, ok := errors.AsType[*Refusal](err)
+	_, ok := errors.AsType[*RefusedError](err)
 	return ok
 }
 
@@ -192,7 +192,7 @@ func (g *Gate) decide(r Request) Step {
 }
 
 // ask puts one question to the origin, for all who wait for the answer, and
-// has the table learn it. Errors are a *Refusal that has been learned, ctx's
+// has the table learn it. Errors are a *RefusedError that has been learned, ctx's
 // own, or mean that the origin could not be asked.
 func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Found, error) {
 	return g.flights.do(ctx, flightKey{as, q}, func(ctx context.Context) (Found, error) {
@@ -201,7 +201,7 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 		defer cancel()
 		g.stats.asked.Add(1)
 		found, err := g.cfg.Origin.Ask(limited, who, q)
-		denial, denied := errors.AsType[*Denial](err)
+		denial, denied := errors.AsType[*DeniedError](err)
 		switch {
 		case err == nil && q.Kind == Tag && found.Digest.IsZero():
 			return Found{}, errors.New("the origin named no digest")
@@ -240,8 +240,8 @@ func (g *Gate) learn(f func(*Table)) {
 
 // presentable makes a refusal of what a registry said, fit to be kept and told:
 // it repeats no credential, and a challenge is one that the policy allows.
-func (g *Gate) presentable(q Question, who Caller, d *Denial) *Refusal {
-	no := &Refusal{Status: d.Status, Reason: clean(d.Reason, who.Authorization)}
+func (g *Gate) presentable(q Question, who Caller, d *DeniedError) *RefusedError {
+	no := &RefusedError{Status: d.Status, Reason: clean(d.Reason, who.Authorization)}
 	if len(d.Body) <= maxBody {
 		no.Body = d.Body
 	}
@@ -258,7 +258,7 @@ func (g *Gate) presentable(q Question, who Caller, d *Denial) *Refusal {
 
 // logRefusal says why, once an answer of the origin: what is kept of it is not
 // logged again. A challenge to nobody in particular is everyday life.
-func (g *Gate) logRefusal(ctx context.Context, as Subject, q Question, no *Refusal) {
+func (g *Gate) logRefusal(ctx context.Context, as Subject, q Question, no *RefusedError) {
 	level := slog.LevelInfo
 	if as.Identity() == Anonymous && no.Challenge != "" || no.Status == http.StatusNotFound {
 		level = slog.LevelDebug

@@ -20,7 +20,7 @@ func TestModes(t *testing.T) {
 		if who.Authorization.Reveal() == basic {
 			return Found{Digest: index}, nil
 		}
-		return Found{}, &Denial{Status: 401, Challenge: Challenge{Scheme: "Basic", Realm: "r"}}
+		return Found{}, &DeniedError{Status: 401, Challenge: Challenge{Scheme: "Basic", Realm: "r"}}
 	}
 	nodeOnly := func(who Caller, _ Question) (Found, error) {
 		if who.Identity == Node {
@@ -195,7 +195,7 @@ func TestAStaleTag(t *testing.T) {
 // A registry that repeats what it was sent, and what becomes of it.
 func TestARefusalShowsNoCredential(t *testing.T) {
 	b := newBench(t, Config{}, func(who Caller, _ Question) (Found, error) {
-		return Found{}, &Denial{Status: 403, Reason: "no right for " + who.Authorization.Reveal() + "\nlevel=ERROR"}
+		return Found{}, &DeniedError{Status: 403, Reason: "no right for " + who.Authorization.Reveal() + "\nlevel=ERROR"}
 	})
 	_, err := b.Admit(t.Context(), by("Bearer hunter2"), Manifest, index)
 	if err == nil || strings.Contains(err.Error()+b.log.String(), "hunter2") || strings.Contains(err.Error(), "\n") {

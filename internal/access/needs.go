@@ -11,7 +11,7 @@ import (
 // Origin asks registries. internal/origin is the real one.
 type Origin interface {
 	// Ask sends one HEAD in the name of who, and says what was found. Where
-	// the registry refuses it fails with a *Denial. Where it wants to be
+	// the registry refuses it fails with a *DeniedError. Where it wants to be
 	// left alone, with a *BusyError. Any other failure means that the
 	// registry could not be asked.
 	Ask(ctx context.Context, who Caller, q Question) (Found, error)
@@ -36,8 +36,8 @@ type Found struct {
 	Stale time.Duration
 }
 
-// Denial is a registry's refusal as it came, but for its challenge.
-type Denial struct {
+// DeniedError is a registry's refusal as it came, but for its challenge.
+type DeniedError struct {
 	Status int
 	// Challenge is what the registry answers to a request without any
 	// credential, or with the one that was sent: checked, so that it sends
@@ -51,4 +51,4 @@ type Denial struct {
 	Reason string
 }
 
-func (d *Denial) Error() string { return d.Reason }
+func (d *DeniedError) Error() string { return d.Reason }

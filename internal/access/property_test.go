@@ -119,7 +119,7 @@ func (u *upstream) client(t *rapid.T, table *Table, r Request) Step {
 		}
 		status := u.answer(step.As, step.Ask)
 		if status != http.StatusOK {
-			no := &Refusal{Status: status}
+			no := &RefusedError{Status: status}
 			if status == http.StatusUnauthorized || status == http.StatusForbidden {
 				no.Challenge = "Bearer"
 			}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Refusal is the origin's no to a question, as a client may be told it.
-type Refusal struct {
+// RefusedError is the origin's no to a question, as a client may be told it.
+type RefusedError struct {
 	// Status is the origin's: 400..499, and none that asks to wait.
 	Status int
 	// Challenge is the WWW-Authenticate header to send with it; empty for
@@ -24,7 +24,7 @@ type Refusal struct {
 // longer one is left out: a part would say nothing.
 const maxBody = 4 << 10
 
-func (r *Refusal) Error() string {
+func (r *RefusedError) Error() string {
 	if r.Reason != "" {
 		return fmt.Sprintf("the registry refuses with status %d: %s", r.Status, r.Reason)
 	}

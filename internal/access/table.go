@@ -97,7 +97,7 @@ type Table struct {
 type class struct {
 	public bool
 	at     time.Time
-	no     *Refusal // what it is that they are told, if it is not public
+	no     *RefusedError // what it is that they are told, if it is not public
 }
 
 type standing struct {
@@ -113,7 +113,7 @@ type refused struct {
 }
 
 type refusalAt struct {
-	no *Refusal
+	no *RefusedError
 	at time.Time
 }
 
@@ -159,9 +159,9 @@ const (
 // Step is a verdict and what it needs.
 type Step struct {
 	Verdict Verdict
-	As      Subject  // with Ask and Allow: in whose name
-	Ask     Question // with Ask
-	Refusal *Refusal // with Demand and Refuse
+	As      Subject       // with Ask and Allow: in whose name
+	Ask     Question      // with Ask
+	Refusal *RefusedError // with Demand and Refuse
 }
 
 // Decide says what is to be done about a request now. A tag is always asked
@@ -234,7 +234,7 @@ func (t *Table) limit(r Request, s Subject) time.Duration {
 
 // refused is a refusal that still stands, of the question or of everything in
 // its repository.
-func (t *Table) refused(now time.Time, s Subject, q Question) *Refusal {
+func (t *Table) refused(now time.Time, s Subject, q Question) *RefusedError {
 	for _, q := range []Question{q, {Repo: q.Repo}} {
 		if r, ok := t.refusals.get(refused{s, q}); ok && now.Sub(r.at) < t.cfg.RefusalTTL {
 			return r.no
@@ -300,7 +300,7 @@ func (t *Table) Learn(now time.Time, as Subject, q Question, d piece.Digest) {
 
 // LearnRefusal takes the origin's no. no's Challenge is one that a client may
 // be sent.
-func (t *Table) LearnRefusal(now time.Time, as Subject, q Question, no *Refusal) {
+func (t *Table) LearnRefusal(now time.Time, as Subject, q Question, no *RefusedError) {
 	t.down.drop(q.Repo.Host)
 	key := standing{as, q.Repo}
 	if no.Status == http.StatusNotFound {
@@ -322,7 +322,7 @@ func (t *Table) LearnRefusal(now time.Time, as Subject, q Question, no *Refusal)
 }
 
 // classify takes what somebody without a credential was refused with.
-func (t *Table) classify(now time.Time, repo Repo, no *Refusal) {
+func (t *Table) classify(now time.Time, repo Repo, no *RefusedError) {
 	c, ok := t.classes.get(repo)
 	public := ok && c.public && now.Sub(c.at) < t.cfg.TTL
 	switch {
@@ -339,7 +339,7 @@ func (t *Table) classify(now time.Time, repo Repo, no *Refusal) {
 	// to bring it.
 	private := *no
 	if no.Status != http.StatusUnauthorized {
-		private = Refusal{Status: http.StatusUnauthorized, Challenge: no.Challenge, Reason: no.Reason}
+		private = RefusedError{Status: http.StatusUnauthorized, Challenge: no.Challenge, Reason: no.Reason}
 	}
 	t.classes.put(repo, class{at: now, no: &private})
 }

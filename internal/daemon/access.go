@@ -88,8 +88,8 @@ func repoOf(host, repo string) access.Repo {
 
 // told is a decision in the mirror's words.
 func told(err error) error {
-	if no, ok := errors.AsType[*access.Refusal](err); ok {
-		return &mirror.Refusal{Status: no.Status, Challenge: no.Challenge, Body: no.Body, Reason: no.Reason}
+	if no, ok := errors.AsType[*access.RefusedError](err); ok {
+		return &mirror.RefusedError{Status: no.Status, Challenge: no.Challenge, Body: no.Body, Reason: no.Reason}
 	}
 	return known(err)
 }
@@ -198,7 +198,7 @@ func denial(a origin.Answer) error {
 	if a.Status >= http.StatusInternalServerError || a.Status == http.StatusTooManyRequests {
 		return &access.BusyError{RetryAfter: a.RetryAfter, Err: fmt.Errorf("the registry answers %d: %s", a.Status, reason)}
 	}
-	return &access.Denial{Status: a.Status, Challenge: access.Challenge(a.Challenge), Body: a.Body, Reason: reason}
+	return &access.DeniedError{Status: a.Status, Challenge: access.Challenge(a.Challenge), Body: a.Body, Reason: reason}
 }
 
 // reasonIn is the first error of an OCI error body.

@@ -63,7 +63,7 @@ func (x *exchange) asked() Asked {
 // passOn answers with the origin's refusal. What concerns manifests is told as
 // the origin told it. A blob that is refused looks like one that is absent;
 // but a client that has yet to prove itself is asked to, whatever there is.
-func (x *exchange) passOn(no *Refusal, err error) {
+func (x *exchange) passOn(no *RefusedError, err error) {
 	f := &failure{status: no.Status, message: no.Error()}
 	body := no.Body
 	switch {
@@ -92,8 +92,8 @@ func (x *exchange) passOn(no *Refusal, err error) {
 }
 
 // refusalIn is the origin's refusal that err wraps, or nil.
-func refusalIn(err error) *Refusal {
-	no, _ := errors.AsType[*Refusal](err)
+func refusalIn(err error) *RefusedError {
+	no, _ := errors.AsType[*RefusedError](err)
 	return no
 }
 

@@ -61,7 +61,7 @@ type Descriptor struct {
 	MediaType string
 }
 
-// Access decides who may have what. Errors wrap a *Refusal where the origin
+// Access decides who may have what. Errors wrap a *RefusedError where the origin
 // refuses, ErrUnknownRegistry as with Registries; any other means that there
 // is no telling now.
 type Access interface {
@@ -99,15 +99,15 @@ type Resolved struct {
 	Stale time.Duration
 }
 
-// Refusal is the origin's no, as the client may be told it.
-type Refusal struct {
+// RefusedError is the origin's no, as the client may be told it.
+type RefusedError struct {
 	Status    int    // 400..499
 	Challenge string // the WWW-Authenticate header to send; empty for none
 	Body      []byte // the origin's JSON; may be empty
 	Reason    string
 }
 
-func (r *Refusal) Error() string {
+func (r *RefusedError) Error() string {
 	return fmt.Sprintf("the origin refuses (%d): %s", r.Status, r.Reason)
 }
 
