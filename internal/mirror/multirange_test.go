@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,11 +88,15 @@ func TestTooManyRangesAreTheWhole(t *testing.T) {
 	}
 }
 
+// suffixOfNothing is what net/http answers with a range that ends before it
+// begins.
+var suffixOfNothing = regexp.MustCompile(`[=, \t]-0+([, \t]|$)`)
+
 // What is answered with several ranges, net/http answers the same.
 func FuzzParseRanges(f *testing.F) {
 	for _, seed := range []string{
 		"", "bytes=0-", "bytes=0-0,2-3", "bytes=0-0, 2-3\t,-1", "bytes=5-,5-", "bytes=,", "bytes=0-0,", "bytes=-0,1-1",
-		"bytes=99-,1-2", "bytes=1-2,9-5", "bytes=0-0,0-0,0-0", "items=0-0,2-3", "bytes=1-2,99999999999999999999-",
+		"bytes=99-,1-2", "bytes=1-2,9-5", "bytes=0-0,0-0,0-0", "items=0-0,2-3", "bytes=1-2,99999999999999999999-", "bytes=0-0,0-0,-0",
 	} {
 		f.Add(seed, uint16(10))
 		f.Add(seed, uint16(0))
@@ -118,7 +123,10 @@ func FuzzParseRanges(f *testing.F) {
 		w.Header().Set("Content-Type", octets)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(pattern(int(size))))
 		ranges, _, err := multi(w.Header(), w.Body.Bytes())
-		if strings.HasPrefix(header, "bytes=") && !tooLong.MatchString(header) && (err != nil || len(ranges) != len(parts)) {
+		if !strings.HasPrefix(header, "bytes=") || tooLong.MatchString(header) || suffixOfNothing.MatchString(header) {
+			return
+		}
+		if err != nil || len(ranges) != len(parts) {
 			t.Fatalf("%q of %d is %+v, by net/http %d %v, %v", header, size, parts, w.Code, ranges, err)
 		}
 		for i := range ranges {
