@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/p2pd/p2pd/internal/egress"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -150,6 +152,75 @@ func TestABurstMakesOneHandshake(t *testing.T) {
 	}
 	if n := len(l.asked(registryHost)); n != readers {
 		t.Errorf("%d requests for content", n)
+	}
+}
+
+// All whose token has expired at once share a new one.
+func TestABurstRenewsOneToken(t *testing.T) {
+	const readers = 16
+	l := newLab(t)
+	var expired sync.WaitGroup
+	g := &guarded{content: ranged(some(10)), token: "first", scheme: "http"}
+	l.serve(registryHost, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer stale" {
+			expired.Done()
+			expired.Wait() // until all have been refused
+		}
+		g.ServeHTTP(w, r)
+	}))
+	l.serve(tokenHost, http.HandlerFunc(g.issue))
+	o := l.origin(Config{})
+	g.setToken("stale")
+	up, err := o.upstream(registryHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.access(deadline(t), up, up.endpoints[0], request{repo: repo}); err != nil {
+		t.Fatal(err) // a token before anything is read
+	}
+	g.setToken("first")
+	expired.Add(readers)
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() {
+			if _, _, err := read(t, o, piece.Digest{1}, 0, -1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(l.asked(tokenHost)); n != 2 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+// A token server at an address of its own, as labs and small clusters have
+// them, is one that the operator names, and not one that a registry names.
+func TestTokenServerAtAnAddress(t *testing.T) {
+	g := &guarded{content: ranged(some(10)), token: "t", scheme: "http"}
+	tokens := httptest.NewServer(http.HandlerFunc(g.issue))
+	t.Cleanup(tokens.Close)
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer t" {
+			g.content(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+tokens.URL+`/token",service="lab"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(registry.Close)
+	at := tokens.Listener.Addr().String()
+	for _, hosts := range [][]string{{at}, {"token.example"}, nil} {
+		o, err := newOrigin(Config{Registries: []Registry{{Host: registryHost, Endpoint: registry.URL, TokenHosts: hosts}}}, egress.Config{Proxy: direct})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(o.CloseIdle)
+		_, _, err = read(t, o, piece.Digest{1}, 0, -1)
+		_, unfit := errors.AsType[*ChallengeError](err)
+		if named := len(hosts) > 0 && hosts[0] == at; named != (err == nil) || named == unfit {
+			t.Errorf("%v: %v", hosts, err)
+		}
 	}
 }
 

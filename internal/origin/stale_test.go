@@ -81,6 +81,31 @@ func TestServeStale(t *testing.T) {
 	}
 }
 
+// Where there is an old answer, an origin that hangs is not waited for as long
+// as where there is none.
+func TestAnOldAnswerNeedsNoPatience(t *testing.T) {
+	l := newLab(t)
+	var hangs atomic.Bool
+	l.serve(registryHost, open(func(w http.ResponseWriter, r *http.Request) {
+		if hangs.Load() {
+			<-r.Context().Done()
+		}
+		w.Header().Set(digestHeader, piece.Sum(nil).String())
+		ranged(some(10))(w, r)
+	}))
+	o := l.origin(Config{
+		Registries:    []Registry{{Host: registryHost, Endpoint: "http://" + registryHost, ServeStale: time.Hour}},
+		SwitchTimeout: 100 * time.Millisecond, HeaderTimeout: time.Hour,
+	})
+	for _, stale := range []bool{false, true} {
+		hangs.Store(stale)
+		ctx := deadline(t)
+		if d, err := o.Resolve(ctx, registryHost, repo, "v1"); err != nil || (d.Stale > 0) != stale || ctx.Err() != nil {
+			t.Errorf("%+v, %v", d, err)
+		}
+	}
+}
+
 func TestTagsAreBounded(t *testing.T) {
 	tags := newTags(2)
 	key := func(i int) tagKey { return tagKey{"h", "r", fmt.Sprint(i)} }
