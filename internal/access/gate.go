@@ -118,13 +118,6 @@ func (g *Gate) Link(repo Repo, parent piece.Digest, children []piece.Digest) {
 	g.table.Link(repo, parent, children)
 }
 
-// Flush forgets all decisions: each right must be proved again.
-func (g *Gate) Flush() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.table = NewTable(g.cfg.Table)
-}
-
 // admit takes the table's steps until one is the last.
 func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, error) {
 	mode := g.cfg.Mode(q.Repo.Host)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/access"
+	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -29,6 +30,11 @@ func newGate(c NodeConfig, o *origin.Origin, log *slog.Logger) (gate, error) {
 	stale := make(map[string]bool) // registries, or suffixes, whose tags may be repeated
 	for _, r := range c.Registries {
 		stale[origin.CanonicalHost(r.Host)] = r.ServeStale > 0
+	}
+	for _, r := range c.Registries {
+		if m := c.Access.mode(r.Host); r.Credentials != (CredentialsConfig{}) && m != access.ByNode && m != access.Open {
+			log.Warn("the node's credentials for a registry are used only where access.modes says node or open", "registry", r.Host, "mode", m)
+		}
 	}
 	g, err := access.NewGate(access.Config{
 		Origin: asker{o, stale}, Mode: c.Access.mode, Log: log,
@@ -112,6 +118,19 @@ func (g granted) Blob(d piece.Digest) (peer.Source, error) {
 func (g granted) Manifest(d piece.Digest) (peer.Source, error) {
 	s, err := g.v.Manifest(g.repo.Host, g.repo.Name, d)
 	return s, known(err)
+}
+
+// metrics count decisions. None of them says whose, or about what.
+func (g gate) metrics() []metrics.Metric {
+	s := g.g.Stats()
+	return []metrics.Metric{
+		{Name: "p2pd_access_decisions_total", Help: "Requests for content, by what was decided of the client's right.", Samples: []metrics.Sample{
+			metrics.By("verdict", "allowed", s.Allowed), metrics.By("verdict", "challenged", s.Challenged),
+			metrics.By("verdict", "refused", s.Refused), metrics.By("verdict", "unavailable", s.Unavailable),
+		}},
+		metrics.Counter("p2pd_access_questions_total", "Questions to registries about rights.", s.Asked),
+		metrics.Counter("p2pd_access_unanswered_total", "Of them, those that were not answered.", s.Failed),
+	}
 }
 
 func viewOf(o *origin.Origin, who access.Caller) origin.View {

@@ -29,6 +29,7 @@ type Node struct {
 	net     *transport.Transport
 	peer    *peer.Peer
 	mirror  *mirror.Mirror
+	may     gate
 	client  *rpc.Client // nil without a scheduler
 	hub     *Hub        // nil unless embedded
 
@@ -80,12 +81,11 @@ func (n *Node) wire() (err error) {
 	n.peer = peer.New(peer.Config{
 		Self: n.net.Self(), Store: n.store, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
-	may, err := newGate(n.cfg, n.origin, n.log)
-	if err != nil {
+	if n.may, err = newGate(n.cfg, n.origin, n.log); err != nil {
 		return err
 	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: blobs{n.peer}, Registries: registriesOf{n.origin}, Access: may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Blobs: blobs{n.peer}, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err
