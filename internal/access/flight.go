@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // flightKey is what makes two questions the same.
@@ -11,12 +12,19 @@ type flightKey struct {
 	question Question
 }
 
+// lateFrom is how long a question must have been under way, when the last who
+// waited for it leaves, to be brought to its end all the same: a registry that
+// is far away may take longer to greet than a client waits for its first byte,
+// and would never be got to know otherwise. The next client finds the answer.
+const lateFrom = time.Second
+
 // flight is one question under way. All who want its answer wait for it; when
-// the last of them leaves, it ends.
+// the last of them leaves early, it ends.
 type flight struct {
 	done    chan struct{} // closed once found and err are set
 	found   Found
 	err     error
+	began   time.Time
 	cancel  context.CancelFunc
 	waiters int // guarded by flights.mu
 }
@@ -34,7 +42,8 @@ func newFlights(limit int) *flights {
 }
 
 // do asks by ask, unless the same question is under way, and waits for the
-// answer within ctx. ask's context lives as long as somebody waits.
+// answer within ctx. ask's context lives as long as somebody waits, and past
+// lateFrom for as long as ask likes.
 func (f *flights) do(ctx context.Context, key flightKey, ask func(context.Context) (Found, error)) (Found, error) {
 	fl := f.join(ctx, key, ask)
 	defer f.leave(key, fl)
@@ -54,9 +63,9 @@ func (f *flights) join(ctx context.Context, key flightKey, ask func(context.Cont
 		return fl
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
+	fl := &flight{done: make(chan struct{}), began: time.Now(), cancel: cancel, waiters: 1}
 	f.running[key] = fl
-	go func() { // ends with ask, which ends with the last waiter
+	go func() { // ends with ask, which has a limit of its own
 		defer cancel()
 		fl.found, fl.err = f.inTurn(ctx, ask)
 		f.mu.Lock()
@@ -78,11 +87,11 @@ func (f *flights) inTurn(ctx context.Context, ask func(context.Context) (Found, 
 	}
 }
 
-// leave ends a question that nobody waits for any more.
+// leave ends a young question that nobody waits for any more.
 func (f *flights) leave(key flightKey, fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fl.waiters--; fl.waiters == 0 {
+	if fl.waiters--; fl.waiters == 0 && time.Since(fl.began) < lateFrom {
 		fl.cancel()
 		f.drop(key, fl)
 	}

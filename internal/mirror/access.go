@@ -26,12 +26,12 @@ func (m *Mirror) admit(x *exchange) error {
 	if x.target.kind == Tag {
 		return nil
 	}
-	ctx, cancel := context.WithDeadline(x.r.Context(), x.began.Add(m.cfg.FirstByteTimeout))
+	ctx, cancel := x.promptly(nil)
 	defer cancel()
 	var err error
 	x.grant, err = m.cfg.Access.Admit(ctx, x.asked(), x.target.kind, x.target.digest)
 	if err != nil {
-		return fmt.Errorf("%s %s of %s/%s: %w", x.target.kind, x.target.digest, x.host, x.target.name, err)
+		return fmt.Errorf("%s %s of %s/%s: %w", x.target.kind, x.target.digest, x.host, x.target.name, explain(ctx, err))
 	}
 	return nil
 }
