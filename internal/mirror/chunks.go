@@ -25,7 +25,7 @@ const (
 
 // chunks remembers which blobs containerd fetches in parallel chunks
 // ("bytes=0-", then "bytes=16777216-" and so on, each dropped after a chunk),
-// because three things fail its pull that do not fail others:
+// because three things harm its pull that do not harm others:
 //
 //   - An error status to a later chunk. A body that is cut does not: containerd
 //     asks again from where it stands, this mirror first, and only then a
@@ -34,8 +34,9 @@ const (
 //   - A later chunk without headers for 30 s (containerd 2.3). So it gets them
 //     at once, and waits for its bytes as any body does.
 //   - A later chunk that is cut while an earlier one is read: the end of one
-//     ends all, and the earlier one with an error that is not resumed. So a
-//     later chunk waits for the earlier ones, and only the first is cut.
+//     ends all, what was under way is thrown away and asked for again, and the
+//     fourth time without a byte between is the last. So a later chunk waits
+//     for the earlier ones, and only the first is cut.
 //
 // Methods may be called concurrently.
 type chunks struct {

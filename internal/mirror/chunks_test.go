@@ -75,7 +75,7 @@ func (a *arrivals) Arrival(piece.Digest) Arrival {
 }
 
 // Of the chunks that wait, only the first is cut: the end of a later one would
-// end those before it, too, with an error that containerd does not resume from.
+// end those before it, too.
 func TestOnlyTheFirstOfManyChunksIsCut(t *testing.T) {
 	w := newWorld()
 	data := pattern(4 * piece.MinSize)
