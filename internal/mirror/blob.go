@@ -23,7 +23,7 @@ func (m *Mirror) answerBlob(x *exchange) error {
 	}
 	begins := chunk{x.blob(), firstAsked(x.r, d, size)}
 	later := isOpenEnded(x.r) && m.chunks.isLater(begins, time.Now())
-	x.again = m.chunks.asked(begins)
+	x.again = x.r.Method == http.MethodGet && m.chunks.asked(begins, time.Now())
 	ctx, cancel := x.promptly(m.arriving(d, size))
 	defer cancel()
 	c, err := m.openBlob(ctx, x, size)

@@ -18,6 +18,9 @@ const (
 	// than the 5 min after which containerd gives up on a pull without
 	// progress.
 	chunkedFor = 10 * time.Minute
+	// cutFor is how long a cut is remembered. Whoever resumes does so at
+	// once; what is asked for later belongs to another pull.
+	cutFor = time.Minute
 	// chunkLimit bounds how long a chunk waits for the ones before it. It is
 	// below those 5 min, too.
 	chunkLimit = 4 * time.Minute
@@ -41,7 +44,7 @@ const (
 // Methods may be called concurrently.
 type chunks struct {
 	begun *lru[blobKey, time.Time]
-	cuts  *lru[chunk, struct{}]
+	cuts  *lru[chunk, time.Time]
 
 	mu      sync.Mutex          // guards what follows
 	running map[blobKey][]int64 // where the ranges begin that are answered now
@@ -58,7 +61,7 @@ type chunk struct {
 
 func newChunks() *chunks {
 	return &chunks{
-		begun: newLRU[blobKey, time.Time](maxChunked), cuts: newLRU[chunk, struct{}](maxCuts),
+		begun: newLRU[blobKey, time.Time](maxChunked), cuts: newLRU[chunk, time.Time](maxCuts),
 		running: make(map[blobKey][]int64),
 	}
 }
@@ -89,7 +92,7 @@ func (c *chunks) isLater(at chunk, now time.Time) bool {
 	if at.off == 0 {
 		return false
 	}
-	if _, again := c.cuts.get(at); again {
+	if c.wasCut(at, now) {
 		return false
 	}
 	begun, ok := c.begun.get(at.blob)
@@ -98,10 +101,18 @@ func (c *chunks) isLater(at chunk, now time.Time) bool {
 
 // cut notes that a range got no byte, and must be refused when it is asked for
 // again.
-func (c *chunks) cut(at chunk) { c.cuts.put(at, struct{}{}) }
+func (c *chunks) cut(at chunk, now time.Time) { c.cuts.put(at, now) }
+
+func (c *chunks) wasCut(at chunk, now time.Time) bool {
+	t, ok := c.cuts.get(at)
+	return ok && now.Sub(t) < cutFor
+}
 
 // asked forgets a cut, and reports whether there was one.
-func (c *chunks) asked(at chunk) bool { return c.cuts.take(at) }
+func (c *chunks) asked(at chunk, now time.Time) bool {
+	was := c.wasCut(at, now)
+	return c.cuts.take(at) && was
+}
 
 // isFirst reports whether no range of the blob is answered that begins before.
 func (c *chunks) isFirst(at chunk) bool {

@@ -33,12 +33,16 @@ func TestChunksKnowWhatMayNotBeRefused(t *testing.T) {
 	if c.isLater(chunk{blobKey{testHost, "another/app", blob.digest}, 5}, now) {
 		t.Error("a chunk of another repository's blob may not be refused")
 	}
-	c.cut(later)
-	if c.isLater(later, now) || !c.asked(later) || c.asked(later) {
+	c.cut(later, now)
+	if c.isLater(later, now) || !c.asked(later, now) || c.asked(later, now) {
 		t.Error("what was cut may not be refused, or is remembered as cut for ever")
 	}
 	if !c.isLater(later, now) {
 		t.Error("after the client asked again, it is as if nothing had been")
+	}
+	c.cut(later, now.Add(-cutFor))
+	if !c.isLater(later, now) || c.asked(later, now) {
+		t.Error("a cut of another pull counts still")
 	}
 	if c.isLater(later, now.Add(chunkedFor)) {
 		t.Error("a blob that was begun long ago counts still")

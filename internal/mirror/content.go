@@ -167,7 +167,7 @@ func (x *exchange) awaitNext(c Content, d piece.Digest, layout piece.Layout, sta
 // cut aborts a body that began at start and does not return.
 func (x *exchange) cut(start int64, err error) {
 	if x.sent == 0 {
-		x.m.chunks.cut(chunk{x.blob(), start})
+		x.m.chunks.cut(chunk{x.blob(), start}, time.Now())
 	}
 	x.abort(Cut, err)
 }

@@ -3,11 +3,14 @@
 //
 // It decides what is answered and when: which requests are well formed, which
 // registry they mean, and how a failure must look so that containerd goes on
-// to its next host instead of failing the pull. Three rules follow from what
+// to its next host instead of failing the pull. Four rules follow from what
 // containerd does and hold everywhere here:
 //
 //   - Headers are sent only once the first byte of the body can be read; a
-//     200 that is followed by nothing fails a pull.
+//     200 that is followed by nothing fails a pull. (The later chunks of a
+//     parallel fetch are the one exception, see chunks.)
+//   - Headers or a failure come within 2 s, unless there is evidence that
+//     bytes are on their way (see patience).
 //   - A failure before that is a 4xx or 5xx with an OCI error body, never 408
 //     or 429, which containerd repeats at once at the same host.
 //   - A failure after that aborts the connection short of Content-Length,
