@@ -49,7 +49,7 @@ func (g gate) Resolve(ctx context.Context, a mirror.Asked, tag string) (mirror.R
 	if err != nil {
 		return mirror.Resolved{}, err
 	}
-	found, may, err := g.g.Resolve(ctx, asked, tag)
+	found, may, err := g.g.Resolve(ctx, asked, strings.Clone(tag))
 	if err != nil {
 		return mirror.Resolved{}, told(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,8 +37,8 @@ func (r *record) String() string {
 }
 
 // cluster starts nodes before u, and a scheduler. What they log, all of it, is
-// in the record.
-func (u *tenants) cluster(t *testing.T, nodes int) ([]string, *record) {
+// in the record. edit may change the nodes' configuration.
+func (u *tenants) cluster(t *testing.T, nodes int, edit ...func(*daemon.NodeConfig)) ([]string, *record) {
 	t.Helper()
 	log := new(record)
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -56,6 +58,9 @@ func (u *tenants) cluster(t *testing.T, nodes int) ([]string, *record) {
 	for range nodes {
 		cfg := nodeConfig(t, &upstream{Server: u.Server})
 		cfg.Scheduler.Address = hub.Addr().String()
+		for _, e := range edit {
+			e(&cfg)
+		}
 		n, err := daemon.NewNode(cfg, "v0.0.0-test", logger)
 		if err != nil {
 			t.Fatal(err)
@@ -196,5 +201,42 @@ func TestAPolicyBeatsTheCache(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "too many vulnerabilities") {
 		t.Error("the reason is not in the log")
+	}
+}
+
+// A node's own credentials are for those registries only whose clients the
+// operator lets speak by them.
+func TestANodesCredentials(t *testing.T) {
+	u := newTenants(t)
+	file := filepath.Join(t.TempDir(), "credentials")
+	if err := os.WriteFile(file, []byte("username: alice\npassword: "+password), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	of := func(mode string) func(*daemon.NodeConfig) {
+		return func(c *daemon.NodeConfig) {
+			c.Registries[0].Credentials.File = file
+			c.Access.Modes = daemon.AccessModes{upstreamHost: mode}
+		}
+	}
+	byNode, log := u.cluster(t, 1, of("node"))
+	u.pull(t, byNode[0], "a/app", "")
+	u.pull(t, byNode[0], "pub/app", "secret-of-somebody")
+	other := u.repos["b/app"]
+	for path, want := range map[string]int{
+		"manifests/1":                              http.StatusUnauthorized,
+		"manifests/" + other.digest().String():     http.StatusUnauthorized,
+		"blobs/" + piece.Sum(other.layer).String(): http.StatusNotFound,
+	} {
+		got := u.ask(t, byNode[0], http.MethodGet, "b/app/"+path, u.mint("b/app"))
+		if got.Status != want || got.Challenge != "" {
+			t.Errorf("what the node may not have, %s: %+v", path, got)
+		}
+	}
+	relay, log2 := u.cluster(t, 1, of("relay"))
+	if got := u.ask(t, relay[0], http.MethodGet, "a/app/manifests/1", ""); got.Status != http.StatusUnauthorized || got.Challenge == "" {
+		t.Errorf("in relay mode somebody gets what the node may have: %+v", got)
+	}
+	if s := log.String() + log2.String(); strings.Contains(s, password) || strings.Contains(s, "secret-") {
+		t.Error("a credential is in the log")
 	}
 }
