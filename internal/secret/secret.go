@@ -16,20 +16,34 @@ const redacted = "[redacted]"
 // Value is a secret, or none if zero. Values are compared with Equal.
 type Value struct {
 	_ [0]func() // not comparable: == would leak by its time
-	v string
+	// fmt asks no Formatter in unexported fields; behind a pointer it prints
+	// an address.
+	v *string
 }
 
 // New wraps v.
-func New(v string) Value { return Value{v: v} }
+func New(v string) Value {
+	if v == "" {
+		return Value{}
+	}
+	return Value{v: &v}
+}
 
 // Reveal returns the secret, for the one place that sends it.
-func (s Value) Reveal() string { return s.v }
+func (s Value) Reveal() string {
+	if s.v == nil {
+		return ""
+	}
+	return *s.v
+}
 
 // IsZero reports whether there is no secret.
-func (s Value) IsZero() bool { return s.v == "" }
+func (s Value) IsZero() bool { return s.v == nil }
 
 // Equal compares in a time that depends on the lengths only.
-func (s Value) Equal(o Value) bool { return subtle.ConstantTimeCompare([]byte(s.v), []byte(o.v)) == 1 }
+func (s Value) Equal(o Value) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(o.Reveal())) == 1
+}
 
 // Tag is HMAC-SHA-256 of the secret and of what it is used for, under key: a
 // name to remember the secret by. It tells nothing without the key.
@@ -37,7 +51,7 @@ func (s Value) Tag(key []byte, use string) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, key)
 	// Lengths first, so that no two pairs run into the same bytes. A hash's
 	// Write does not fail.
-	fmt.Fprintf(mac, "%d:%s%d:%s", len(use), use, len(s.v), s.v)
+	fmt.Fprintf(mac, "%d:%s%d:%s", len(use), use, len(s.Reveal()), s.Reveal())
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 

@@ -15,8 +15,9 @@ func TestNothingShowsASecret(t *testing.T) {
 	type holder struct {
 		Password Value
 		Nested   map[string]Value
+		hidden   Value
 	}
-	h := holder{s, map[string]Value{"k": s}}
+	h := holder{s, map[string]Value{"k": s}, s}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&out, verb+" "+verb+" "+verb+"\n", s, &s, h)
