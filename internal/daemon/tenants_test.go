@@ -132,6 +132,9 @@ func (u *tenants) serveToken(w http.ResponseWriter, r *http.Request) {
 	repo := strings.TrimSuffix(strings.TrimPrefix(r.URL.Query().Get("scope"), "repository:"), ":pull")
 	user, pass, ok := r.BasicAuth()
 	switch {
+	case r.Method != http.MethodGet: // containerd tries OAuth first
+		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "GET only")
+		return
 	case ok && pass != password:
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong password")
 		return
