@@ -12,6 +12,8 @@ import (
 type PullMode struct {
 	Name    string // short: names a folder and a process
 	Runtime Runtime
+	// Ranges says that it fetches a layer in several ranges at once.
+	Ranges bool
 	// config is its configuration; DIR stands for its folder.
 	config string
 }

@@ -171,12 +171,18 @@ func (f *FaultProxy) counting(w io.Writer, r *http.Request) io.Writer {
 		return w
 	}
 	return writerFunc(func(p []byte) (int, error) {
+		// Counted before the client can have it and ask for the tally.
+		f.written(r, len(p))
 		n, err := w.Write(p)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.reads(r).Bytes += int64(n)
+		f.written(r, n-len(p))
 		return n, err
 	})
+}
+
+func (f *FaultProxy) written(r *http.Request, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads(r).Bytes += int64(n)
 }
 
 type writerFunc func([]byte) (int, error)

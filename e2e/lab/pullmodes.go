@@ -6,10 +6,6 @@ import (
 	"strings"
 )
 
-// ParallelBuffer is the range that containerd fetches at once where it fetches
-// layers in ranges.
-const ParallelBuffer = 1 << 20
-
 // PullModes are the containerds that nodes run, in each way that they pull in:
 // a distribution's 1.6, the 1.7 line, and the newest one through its transfer
 // service, by CRI's own client ("local"), and through the transfer service with
@@ -33,11 +29,11 @@ func (p Programs) PullModes(ctx context.Context) ([]PullMode, error) {
 	}
 	local := strings.Replace(criConfig2, "use_local_image_pull = false", "use_local_image_pull = true", 1)
 	return []PullMode{
-		{oldest.Version, oldest, criConfig1},
-		{older.Version, older, criConfig1},
-		{newest.Version + "-transfer", newest, criConfig2},
-		{newest.Version + "-local", newest, local},
-		{newest.Version + "-parallel", newest, criConfig2 + parallelConfig},
+		{Name: oldest.Version, Runtime: oldest, config: criConfig1},
+		{Name: older.Version, Runtime: older, config: criConfig1},
+		{Name: newest.Version + "-transfer", Runtime: newest, config: criConfig2},
+		{Name: newest.Version + "-local", Runtime: newest, config: local},
+		{Name: newest.Version + "-parallel", Runtime: newest, config: criConfig2 + parallelConfig, Ranges: true},
 	}, nil
 }
 
@@ -98,8 +94,9 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
 `
 
 // parallelConfig goes to the transfer service: in CRI's own section
-// max_concurrent_downloads would make CRI pull by itself.
+// max_concurrent_downloads would make CRI pull by itself. Ranges of 512 KiB are
+// smaller than anybody sets, so that small layers have several.
 const parallelConfig = `  [plugins.'io.containerd.transfer.v1.local']
     max_concurrent_downloads = 8
-    concurrent_layer_fetch_buffer = 1048576
+    concurrent_layer_fetch_buffer = 524288
 `
