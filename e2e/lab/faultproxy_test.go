@@ -41,8 +41,16 @@ func newFaultBench(t *testing.T) faultBench {
 	return faultBench{f, front.URL, blob}
 }
 
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	err    error // how the body ended
+}
+
 // get is what a client that calls itself agent is told.
-func (b faultBench) get(t *testing.T, agent, path, byteRange string) (*http.Response, []byte, error) {
+func (b faultBench) get(t *testing.T, agent, path, byteRange string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+path, nil)
 	if err != nil {
@@ -58,7 +66,7 @@ func (b faultBench) get(t *testing.T, agent, path, byteRange string) (*http.Resp
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return resp, body, err
+	return answer{resp.StatusCode, resp.Header, body, err}
 }
 
 func TestFaultProxyBodies(t *testing.T) {
@@ -80,14 +88,14 @@ func TestFaultProxyBodies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.Set(tt.fault)
-			resp, body, err := b.get(t, "containerd/2", testBlob, tt.byteRange)
-			if errors.Is(err, io.ErrUnexpectedEOF) != tt.cut {
-				t.Errorf("the body ended with %v; cut: %v", err, tt.cut)
+			got := b.get(t, "containerd/2", testBlob, tt.byteRange)
+			if errors.Is(got.err, io.ErrUnexpectedEOF) != tt.cut {
+				t.Errorf("the body ended with %v; cut: %v", got.err, tt.cut)
 			}
-			if resp.StatusCode != tt.status || !bytes.Equal(body, tt.want) {
-				t.Errorf("got %d with %d bytes, want %d with %d", resp.StatusCode, len(body), tt.status, len(tt.want))
+			if got.status != tt.status || !bytes.Equal(got.body, tt.want) {
+				t.Errorf("got %d with %d bytes, want %d with %d", got.status, len(got.body), tt.status, len(tt.want))
 			}
-			if tt.fault.NoRange && resp.Header.Get("Accept-Ranges") != "" {
+			if tt.fault.NoRange && got.header.Get("Accept-Ranges") != "" {
 				t.Error("it says that it knows ranges")
 			}
 		})
@@ -118,14 +126,14 @@ func TestFaultProxyChooses(t *testing.T) {
 			b.Set(tt.fault)
 			met := 0
 			for i, want := range tt.want {
-				resp, body, _ := b.get(t, tt.agent, tt.path, "")
-				if resp.StatusCode != want {
-					t.Errorf("request %d is answered %d, want %d", i, resp.StatusCode, want)
+				got := b.get(t, tt.agent, tt.path, "")
+				if got.status != want {
+					t.Errorf("request %d is answered %d, want %d", i, got.status, want)
 				}
 				if want == 429 {
 					met++
-					if resp.Header.Get("Retry-After") != "1" || !bytes.Contains(body, []byte(FaultMessage)) {
-						t.Errorf("refused with %v and %q", resp.Header, body)
+					if got.header.Get("Retry-After") != "1" || !bytes.Contains(got.body, []byte(FaultMessage)) {
+						t.Errorf("refused with %v and %q", got.header, got.body)
 					}
 				}
 			}
