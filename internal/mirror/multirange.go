@@ -51,7 +51,7 @@ func (x *exchange) sendParts(c Content, d piece.Digest, layout piece.Layout, med
 	var length countingWriter
 	form := multipart.NewWriter(&length)
 	boundary := form.Boundary()
-	writeParts(form, layout.Size(), mediaType, parts, func(part byteRange) { length += countingWriter(part.n) })
+	writeParts(form, layout.Size(), mediaType, parts, func(part byteRange) { length += countingWriter(part.n) }) //nolint:errcheck // a countingWriter never fails
 
 	x.identify(d)
 	x.w.Header().Set("Content-Type", "multipart/byteranges; boundary="+boundary)
