@@ -15,9 +15,9 @@ import (
 const (
 	// reserveAhead is how much is given back before anybody asks: more than
 	// the nodes of a lab can write between two looks.
-	reserveAhead = 256 << 20
-	reserveStep  = 16 << 20
-	reserveLook  = 50 * time.Millisecond
+	reserveAhead = 64 << 20
+	reserveStep  = 8 << 20
+	reserveLook  = 20 * time.Millisecond
 )
 
 // Reserve is memory that the machine really has. A virtual machine's host may

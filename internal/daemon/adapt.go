@@ -18,6 +18,12 @@ func (b blobs) Open(ctx context.Context, d piece.Digest, size int64, src peer.So
 	return b.p.Open(ctx, peer.Ref{Digest: d, Size: size, Source: src})
 }
 
+// Arrival implements mirror.Arrivals.
+func (b blobs) Arrival(d piece.Digest) mirror.Arrival {
+	bytes, promised := b.p.Arrival(d)
+	return mirror.Arrival{Bytes: bytes, Promised: promised}
+}
+
 // registriesOf is the origin as the mirror sees it.
 type registriesOf struct{ o *origin.Origin }
 

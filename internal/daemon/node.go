@@ -85,7 +85,7 @@ func (n *Node) wire() (err error) {
 		return err
 	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: blobs{n.peer}, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Blobs: blobs{n.peer}, Arrivals: blobs{n.peer}, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err

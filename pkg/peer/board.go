@@ -22,6 +22,10 @@ type board struct {
 	ending     bool  // no reader may attach any more
 	readers    map[*position]struct{}
 	changed    chan struct{} // closed and replaced at each change
+
+	// promised is when a neighbour was last heard of that has something, or is
+	// busy, in Unix nanoseconds. It is not guarded by mu.
+	promised atomic.Int64
 }
 
 // position is how far a reader has got, in bytes.

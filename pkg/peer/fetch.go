@@ -155,7 +155,7 @@ func (d *download) transfer(ctx context.Context, f *fetch, from scheduler.Peer, 
 	if f.hedge { // it does deliver: the slow one makes way for it
 		d.post(func() { d.yield(f) })
 	}
-	_, err = d.ingest.Receive(ctx, f.piece, &countingReader{body, &f.bytes}, f.want)
+	_, err = d.ingest.Receive(ctx, f.piece, d.counting(body, &f.bytes), f.want)
 	return err
 }
 
@@ -192,6 +192,7 @@ func (d *download) fetched(f *fetch, err error) {
 	case errors.Is(err, ErrBusy):
 		d.p.stats.busy.Add(1)
 		d.heardOf = now
+		d.board.promised.Store(now.UnixNano())
 		n.coolUntil = now.Add(busyWait + time.Duration(d.rng.Int64N(int64(busyWait))))
 	case errors.Is(err, ErrNotHeld):
 		if n.has.Clear(f.piece) {
@@ -286,14 +287,19 @@ func (d *download) hedgeFetch(i int, slow *fetch, now time.Time) {
 	d.startFetch(i, best, true, now)
 }
 
-// countingReader counts what passes.
+// counting counts what comes in of one transfer, and of all.
+func (d *download) counting(r io.Reader, n *atomic.Int64) io.Reader {
+	return &countingReader{r, n, &d.p.arrived}
+}
+
 type countingReader struct {
-	r io.Reader
-	n *atomic.Int64
+	r      io.Reader
+	n, all *atomic.Int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n.Add(int64(n))
+	c.all.Add(int64(n))
 	return n, err
 }

@@ -161,7 +161,7 @@ func (b *board) awaitIngest(ctx context.Context) (piece.Layout, Ingest, error) {
 // readPieces takes the pieces of run out of body, one after the other. What
 // is here already is read over.
 func (d *download) readPieces(ctx context.Context, l *leaseRun, body io.Reader, run piece.Range, layout piece.Layout, ingest Ingest) error {
-	counted := &countingReader{body, &l.bytes}
+	counted := d.counting(body, &l.bytes)
 	for i := run.First; i < run.End; i++ {
 		_, length := layout.Bounds(i)
 		began, r := time.Now(), &io.LimitedReader{R: counted, N: length}

@@ -183,6 +183,7 @@ func (d *download) neighbourHas(from scheduler.PeerID, m Have) {
 // heard counts what an open neighbour says that it has.
 func (d *download) heard(n *neighbour, m Have) {
 	d.heardOf = time.Now()
+	d.board.promised.Store(d.heardOf.UnixNano())
 	for _, c := range m.Pieces {
 		if c.Index >= 0 && c.Index < n.has.Len() && n.has.Set(c.Index) {
 			n.claims[c.Index] = c.Digest

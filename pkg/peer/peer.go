@@ -53,6 +53,8 @@ type Peer struct {
 	stats counters
 	// fetching counts the pieces under way from neighbours, of all downloads.
 	fetching atomic.Int64
+	// arrived is how many bytes have come in, of all blobs, verified or not.
+	arrived atomic.Int64
 
 	ctx    context.Context // ends with Run; parent of all downloads
 	cancel context.CancelFunc
@@ -178,6 +180,18 @@ func (p *Peer) running(dg piece.Digest) *download {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.downloads[dg]
+}
+
+// Arrival is evidence that bytes of a blob are on their way: how many of all
+// blobs have ever come in, from anybody and verified or not, and when a
+// neighbour was last heard of that has something of this one, or is busy.
+func (p *Peer) Arrival(dg piece.Digest) (bytes int64, promised time.Time) {
+	if d := p.running(dg); d != nil {
+		if at := d.board.promised.Load(); at != 0 {
+			promised = time.Unix(0, at)
+		}
+	}
+	return p.arrived.Load(), promised
 }
 
 // all returns every running download.
