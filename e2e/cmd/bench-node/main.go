@@ -42,6 +42,7 @@ func main() {
 type bench struct {
 	size     lab.Size
 	pairs    int
+	verbose  bool
 	programs lab.Programs
 	out      io.Writer
 
@@ -54,6 +55,7 @@ var phases = []struct {
 	run  func(*bench, context.Context) error
 }{
 	{"alone", (*bench).alone},
+	{"containerd", (*bench).containerd},
 	{"line", (*bench).aloneOnALine},
 	{"capped", (*bench).capped},
 	{"hit", (*bench).hit},
@@ -69,6 +71,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("bench-node", flag.ContinueOnError)
 	f.TextVar(&b.size, "size", b.size, "bytes of the image")
 	f.IntVar(&b.pairs, "pairs", 5, "pulls of each kind, of which the median counts")
+	f.BoolVar(&b.verbose, "v", false, "show where the time of each pull went")
 	only := f.String("phases", strings.Join(names, ","), "what to measure, by commas")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 
 	"github.com/p2pd/p2pd/e2e/lab"
@@ -72,12 +74,26 @@ func (s *stage) measure(size lab.Size, layers int) (pulls, firstBytes pair, err 
 		if err != nil {
 			return pulls, firstBytes, err
 		}
+		s.tell("direct", d)
+		s.tell("through", t)
 		pulls.direct, pulls.through = append(pulls.direct, d.Seconds), append(pulls.through, t.Seconds)
 		last := len(d.Blobs) - 1
 		firstBytes.direct = append(firstBytes.direct, d.Blobs[last].First)
 		firstBytes.through = append(firstBytes.through, t.Blobs[last].First)
 	}
 	return pulls, firstBytes, nil
+}
+
+// tell shows where the time of one pull went.
+func (s *stage) tell(how string, r lab.PullReport) {
+	if !s.verbose {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "%s: %.1f ms", how, 1e3*r.Seconds)
+	for _, b := range r.Blobs {
+		fmt.Fprintf(os.Stderr, "; %d bytes: first after %.1f ms, all after %.1f", b.Bytes, 1e3*b.First, 1e3*b.Seconds)
+	}
+	fmt.Fprintln(os.Stderr)
 }
 
 func median(values []float64) float64 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
@@ -28,6 +29,47 @@ func (b *bench) alone(ctx context.Context) error {
 		b.figure("node.alone_over_direct", pulls.ratio(), "ratio")
 		b.figure("node.alone_mib_per_s", float64(s.size)/(1<<20)/median(pulls.through), "MiB/s")
 		b.figure("node.added_first_byte_cold_ms", 1e3*(median(first.through)-median(first.direct)), "ms")
+		return nil
+	})
+}
+
+// containerd: the same with a real containerd, which writes and unpacks, on
+// either node.
+func (b *bench) containerd(ctx context.Context) error {
+	return b.inLab(ctx, 0, func(s *stage) error {
+		if _, err := s.lab.StartSwarm(ctx); err != nil {
+			return err
+		}
+		runtime, err := b.programs.BuiltRuntime(ctx)
+		if err != nil {
+			return err
+		}
+		through, err := s.lab.StartContainerd(ctx, 0, runtime, lab.ThroughP2PD)
+		if err != nil {
+			return err
+		}
+		direct, err := s.lab.StartContainerd(ctx, 1, runtime, lab.Direct)
+		if err != nil {
+			return err
+		}
+		var pulls pair
+		for range s.pairs {
+			img, err := s.image(s.size, 1)
+			if err != nil {
+				return err
+			}
+			for _, way := range []struct {
+				by    *lab.Containerd
+				times *[]float64
+			}{{direct, &pulls.direct}, {through, &pulls.through}} {
+				began := time.Now()
+				if err := way.by.Pull(ctx, img); err != nil {
+					return err
+				}
+				*way.times = append(*way.times, time.Since(began).Seconds())
+			}
+		}
+		b.figure("node.alone_over_direct_containerd", pulls.ratio(), "ratio")
 		return nil
 	})
 }
