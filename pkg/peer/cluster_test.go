@@ -96,6 +96,24 @@ func TestFiftyPeersTakeEachByteOnce(t *testing.T) {
 	})
 }
 
+// A lone seed sends each piece about once, however many ask: they have the
+// rest from each other.
+func TestALoneSeedSendsEachPieceAboutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 16, nil)
+		blob := content(12, 60*mib)
+		d := c.Origin.Add(blob)
+		size := int64(len(blob))
+		pullAll(t, c.Nodes[:1], d, size)
+		before := c.Origin.Bytes()
+		took := pullAll(t, c.Nodes[1:], d, size)
+		sent := float64(c.Nodes[0].Peer.Stats().Uploaded) / float64(size)
+		t.Logf("took %v, %.2f of the line's time; the seed sent %.2f copies", took, took.Seconds()*100*mbit/float64(size), sent)
+		atMost(t, "copies that the seed sent", sent, 1.5)
+		atMost(t, "bytes from the origin", c.Origin.Bytes()-before, 0)
+	})
+}
+
 // Small blobs and manifests, whose size nobody knows, cost the origin one
 // request, not one a node.
 func TestSmallBlobOfUnknownSizeOnce(t *testing.T) {

@@ -351,7 +351,7 @@ func (p *Peer) Upload(ctx context.Context, child scheduler.PeerID, dg piece.Dige
 	if p.bans.banned(child, time.Now()) {
 		return nil, ErrBusy
 	}
-	release, err := p.slots.acquire(ctx, child)
+	release, err := p.slots.acquire(ctx, child, ask{dg, off})
 	if err != nil {
 		return nil, err
 	}
