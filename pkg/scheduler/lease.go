@@ -255,7 +255,7 @@ func (s *Scheduler) credit(m *member, r piece.Range) {
 	}
 	for i := r.First; i < r.End; i++ {
 		if m.have.Set(i) {
-			m.swarm.hold(i)
+			m.holds(i)
 		}
 	}
 	s.complete(m, m.have.Full())

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,13 +22,6 @@ const (
 	// missedMost is how many members may fail to reach a seed before its
 	// membership is doubted; a seed that lives announces itself again.
 	missedMost = 3
-	// accusersNeeded is how many must blame a peer for false bytes before
-	// all swarms are closed to it for banFor: one alone may be the liar.
-	accusersNeeded = 2
-	banFor         = 5 * time.Minute
-	// maxBanned bounds the bans that are remembered at once. Past it a liar
-	// still leaves all swarms, but may join again.
-	maxBanned = 4096
 	// maxShunned bounds the pairs that a member remembers.
 	maxShunned = 64
 )
@@ -219,32 +211,6 @@ func (s *Scheduler) blame(e Blame) {
 		}
 	}
 	s.topUp(m)
-}
-
-// accuse counts who blames a peer for false bytes. When enough do, it leaves
-// all swarms for a while, and what only it claimed to have is read again.
-func (s *Scheduler) accuse(n *node, by PeerID) {
-	if n.accusers == nil {
-		n.accusers = make(map[PeerID]bool)
-	}
-	n.accusers[by] = true
-	if len(n.accusers) < accusersNeeded {
-		return
-	}
-	n.accusers = nil
-	s.ban(n.peer.ID)
-	s.stats.Banned++
-	for len(n.members) > 0 {
-		s.remove(n.members[len(n.members)-1], "several members blame it for false bytes")
-	}
-}
-
-// ban closes all swarms to a peer for a while.
-func (s *Scheduler) ban(p PeerID) {
-	maps.DeleteFunc(s.banned, func(_ PeerID, until time.Time) bool { return !s.now.Before(until) })
-	if len(s.banned) < maxBanned {
-		s.banned[p] = s.now.Add(banFor)
-	}
 }
 
 // shun keeps two members apart for a while.

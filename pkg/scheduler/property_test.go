@@ -71,7 +71,9 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 			seeds++
 		}
 		for p := range m.have.All() {
-			holders[p]++
+			if !m.doubted {
+				holders[p]++
+			}
 		}
 		for _, p := range m.places() {
 			if !slices.Contains(sw.near[p], m) {

@@ -122,8 +122,10 @@ type node struct {
 	peer    Peer
 	members []*member
 	leases  int
-	// accusers blame it for false bytes.
+	// accusers blame it for false bytes; what it claims is in doubt until
+	// doubted.
 	accusers map[PeerID]bool
+	doubted  time.Time
 }
 
 // host is one origin registry.

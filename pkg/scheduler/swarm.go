@@ -40,6 +40,7 @@ type member struct {
 	at       int
 	have     piece.Bitfield
 	complete bool
+	doubted  bool // have does not count
 	knows    bool // has been told the size, or told it
 	origin   string
 	edges    []*member
@@ -90,7 +91,7 @@ func (m *member) unsettle() {
 
 // enter makes a peer a member.
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
-	m := &member{node: n, swarm: sw, at: len(sw.order)}
+	m := &member{node: n, swarm: sw, at: len(sw.order), doubted: s.now.Before(n.doubted)}
 	sw.members[n.peer.ID] = m
 	sw.order = append(sw.order, m)
 	m.settle()
@@ -109,7 +110,7 @@ func (s *Scheduler) remove(m *member, why string) {
 		}
 	}
 	for i := range m.have.All() {
-		sw.drop(i)
+		m.lost(i)
 	}
 	last := sw.order[len(sw.order)-1]
 	sw.order[m.at], last.at = last, m.at
@@ -152,6 +153,7 @@ func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield
 	if size == SizeUnknown {
 		return
 	}
+	s.trust(m)
 	told := m.knows
 	m.knows = true
 	if sw.size == SizeUnknown && !s.resize(sw, size) {
@@ -170,7 +172,7 @@ func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield
 	}
 	for i := range have.All() {
 		if m.have.Set(i) {
-			sw.hold(i)
+			m.holds(i)
 		}
 	}
 	if m.have.Count() > have.Count() { // it lost some
@@ -178,7 +180,7 @@ func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield
 		for i := range old.All() {
 			if !have.Has(i) {
 				m.have.Clear(i)
-				sw.drop(i)
+				m.lost(i)
 			}
 		}
 	}

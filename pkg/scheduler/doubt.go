@@ -1,0 +1,90 @@
+package scheduler
+
+import (
+	"maps"
+	"time"
+)
+
+// What a member says that it has is believed until somebody blames it for
+// false bytes. Then it is in doubt: it keeps its neighbours, for one that
+// blames may be the liar, but its pieces no longer count as held, or whoever
+// has shunned it would wait for them for ever. When several blame it, it leaves.
+const (
+	// doubtFor is how long what a blamed peer claims does not count, and how
+	// long the blame is remembered. It costs the cluster at most a second
+	// reading of what nobody else has.
+	doubtFor = 5 * time.Minute
+	// accusersNeeded is how many must blame a peer for false bytes before
+	// all swarms are closed to it for banFor.
+	accusersNeeded = 2
+	banFor         = 5 * time.Minute
+	// maxBanned bounds the bans that are remembered at once. Past it a liar
+	// still leaves all swarms, but may join again.
+	maxBanned = 4096
+)
+
+// accuse counts who blames a peer for false bytes. What only it claims to have
+// is read again; when enough blame it, it leaves all swarms for a while.
+func (s *Scheduler) accuse(n *node, by PeerID) {
+	if !s.now.Before(n.doubted) {
+		n.accusers = make(map[PeerID]bool)
+	}
+	n.accusers[by] = true
+	n.doubted = s.now.Add(doubtFor)
+	if len(n.accusers) < accusersNeeded {
+		for _, m := range n.members {
+			s.doubt(m)
+		}
+		return
+	}
+	n.accusers, n.doubted = nil, time.Time{}
+	s.ban(n.peer.ID)
+	s.stats.Banned++
+	for len(n.members) > 0 {
+		s.remove(n.members[len(n.members)-1], "several members blame it for false bytes")
+	}
+}
+
+// ban closes all swarms to a peer for a while.
+func (s *Scheduler) ban(p PeerID) {
+	maps.DeleteFunc(s.banned, func(_ PeerID, until time.Time) bool { return !s.now.Before(until) })
+	if len(s.banned) < maxBanned {
+		s.banned[p] = s.now.Add(banFor)
+	}
+}
+
+// doubt stops counting a member's pieces.
+func (s *Scheduler) doubt(m *member) {
+	if m.doubted {
+		return
+	}
+	m.doubted = true
+	for i := range m.have.All() {
+		m.swarm.drop(i)
+	}
+	s.grant(m.swarm)
+}
+
+// trust counts them again once the blame is old.
+func (s *Scheduler) trust(m *member) {
+	if !m.doubted || s.now.Before(m.node.doubted) {
+		return
+	}
+	m.doubted = false
+	for i := range m.have.All() {
+		m.swarm.hold(i)
+	}
+}
+
+// holds and lost are hold and drop for a piece of m, unless m is in doubt.
+func (m *member) holds(i int) {
+	if !m.doubted {
+		m.swarm.hold(i)
+	}
+}
+
+func (m *member) lost(i int) {
+	if !m.doubted {
+		m.swarm.drop(i)
+	}
+}
