@@ -21,6 +21,11 @@ const (
 	// defaultMaxProofs is how many questions are at origins at once. A
 	// burst of forged credentials takes no more than this.
 	defaultMaxProofs = 32
+	// slowFrom is how long a question may be open before its registry counts
+	// as down, until it answers after all. It is below the patience of those
+	// who wait for it (2 s in the mirror), so that a pull waits once for a
+	// registry that hangs, and not again with each of its requests.
+	slowFrom = 1500 * time.Millisecond
 	// maxSteps bounds the questions for one request. Four are the most that
 	// make sense: a manifest and a blob, as the client and as nobody.
 	maxSteps = 6
@@ -189,13 +194,15 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 		limited, cancel := context.WithTimeout(ctx, g.cfg.ProofTimeout)
 		defer cancel()
 		g.stats.asked.Add(1)
+		slow := time.AfterFunc(slowFrom, func() { g.learnDown(q, 0) })
 		found, err := g.cfg.Origin.Ask(limited, who, q)
+		slow.Stop()
 		denial, denied := errors.AsType[*DeniedError](err)
 		switch {
 		case err == nil && q.Kind == Tag && found.Digest.IsZero():
 			return Found{}, errors.New("the origin named no digest")
 		case err == nil && found.Stale > 0:
-			g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, 0) })
+			g.learnDown(q, 0)
 			return found, nil
 		case err == nil:
 			if q.Kind != Tag {
@@ -216,9 +223,13 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 		if busy, ok := errors.AsType[*BusyError](err); ok {
 			wait = busy.RetryAfter
 		}
-		g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, wait) })
+		g.learnDown(q, wait)
 		return Found{}, err
 	})
+}
+
+func (g *Gate) learnDown(q Question, wait time.Duration) {
+	g.learn(func(t *Table) { t.LearnDown(g.cfg.Now(), q.Repo.Host, wait) })
 }
 
 func (g *Gate) learn(f func(*Table)) {
