@@ -29,7 +29,10 @@ type board struct {
 }
 
 // position is how far a reader has got, in bytes.
-type position struct{ off atomic.Int64 }
+type position struct {
+	off   atomic.Int64
+	parts []Span // what it reads; nil: all
+}
 
 func newBoard() *board {
 	return &board{changed: make(chan struct{}), readers: make(map[*position]struct{})}
@@ -77,8 +80,9 @@ func (b *board) slowest() (off int64, readers int) {
 
 // readable is how many bytes may be read from off on. While the digest of
 // the whole blob has not been checked, the last piece is held back: no
-// client sees the end of a blob that is not what it asked for (G1).
-func (b *board) readable(off int64) (n int64, generation int, changed <-chan struct{}, err error) {
+// client sees the end of a blob that is not what it asked for (G1). unproven
+// is for readers of parts, who check for themselves (see OpenRanges).
+func (b *board) readable(off int64, unproven bool) (n int64, generation int, changed <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	generation = b.generation
@@ -89,7 +93,7 @@ func (b *board) readable(off int64) (n int64, generation int, changed <-chan str
 		return 0, generation, b.changed, nil
 	}
 	limit := b.layout.Count()
-	if !b.verified {
+	if !b.verified && !unproven {
 		limit--
 	}
 	i := b.layout.Index(off)

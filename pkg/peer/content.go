@@ -13,7 +13,7 @@ import (
 var errTaken = errors.New("bytes already sent turned out not to be the blob's")
 
 // Content is one client's view of a blob, whole or still arriving. It is
-// made by Peer.Open and must be closed. It is for one goroutine.
+// made by Peer.Open or OpenRanges and must be closed. It is for one goroutine.
 type Content struct {
 	p    *Peer
 	size int64
@@ -22,6 +22,9 @@ type Content struct {
 
 	d   *download // set otherwise
 	pos *position
+	// unproven says that it may be given the last piece before the whole blob
+	// has been checked; see OpenRanges.
+	unproven bool
 	// generation is the board's when the first byte was handed out.
 	generation int
 	started    bool
@@ -36,10 +39,18 @@ func (p *Peer) openWhole(blob Blob) (*Content, error) {
 	return &Content{p: p, size: blob.Size(), file: r, blob: blob}, nil
 }
 
-// attach makes a Content on a running download; false if it is ending.
-func (d *download) attach() (*Content, bool) {
-	c := &Content{p: d.p, size: scheduler.SizeUnknown, d: d, pos: new(position)}
-	return c, d.board.attach(c.pos)
+// attach makes a Content on a running download, for a reader of parts or with
+// nil of all; false if it is ending.
+func (d *download) attach(parts []Span) (*Content, bool) {
+	c := &Content{p: d.p, size: scheduler.SizeUnknown, d: d, pos: &position{parts: parts}}
+	if len(parts) > 0 {
+		c.pos.off.Store(parts[0].Off)
+	}
+	ok := d.board.attach(c.pos)
+	if ok {
+		d.post(d.readersChanged)
+	}
+	return c, ok
 }
 
 // awaitSize waits until the download knows the blob's size.
@@ -49,10 +60,17 @@ func (c *Content) awaitSize(ctx context.Context) error {
 		b.mu.Lock()
 		ingest, changed, err := b.ingest, b.changed, b.err
 		if ingest != nil {
-			c.size = b.layout.Size()
-			c.file, err = ingest.NewReader()
+			c.size, c.unproven = b.layout.Size(), !c.pos.all(b.layout)
+			file, openErr := ingest.NewReader()
 			b.mu.Unlock()
-			return err
+			if openErr == nil {
+				c.file = file
+				return nil
+			}
+			if err == nil {
+				err = openErr
+			}
+			return err // why it failed says more than that it is closed
 		}
 		b.mu.Unlock()
 		if err != nil {
@@ -81,12 +99,15 @@ func (c *Content) Await(ctx context.Context, off int64) error {
 
 // await returns how many bytes may be read from off on.
 func (c *Content) await(ctx context.Context, off int64) (int64, error) {
-	if c.d == nil || off >= c.size {
+	if c.blob != nil || off >= c.size {
 		return max(0, c.size-off), nil
+	}
+	if !c.pos.covers(off) {
+		return 0, fmt.Errorf("byte %d: %w", off, errOutside)
 	}
 	c.pos.off.Store(off)
 	for {
-		n, generation, changed, err := c.d.board.readable(off)
+		n, generation, changed, err := c.d.board.readable(off, c.unproven)
 		if err != nil {
 			return 0, err
 		}
@@ -146,6 +167,7 @@ func (c *Content) count(n int64) {
 func (c *Content) Close() error {
 	if c.d != nil {
 		c.d.board.detach(c.pos)
+		c.d.post(c.d.readersChanged)
 	}
 	var err error
 	if c.file != nil {

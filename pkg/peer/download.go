@@ -29,7 +29,8 @@ const (
 //
 // The idea of each file: download.go the loop and the start; neighbour.go the
 // edges of the swarm; fetch.go pieces from neighbours; lease.go pieces from
-// the origin; finish.go the end.
+// the origin; partial.go what is different while only parts are wanted;
+// finish.go the end.
 type download struct {
 	p     *Peer
 	ref   Ref
@@ -79,6 +80,9 @@ type download struct {
 	retryOrigin time.Time
 	noRange     bool
 	idleSince   time.Time // since when nobody reads
+
+	partial partial
+	self    uint64 // this peer's order in turns
 }
 
 func newDownload(p *Peer, ref Ref) *download {
@@ -99,6 +103,7 @@ func newDownload(p *Peer, ref Ref) *download {
 		leases:     make(map[*leaseRun]struct{}),
 		suppliers:  make(map[int]scheduler.PeerID),
 		neighbours: make(map[scheduler.PeerID]*neighbour),
+		self:       peerOrder(p.cfg.Self.ID),
 	}
 }
 
@@ -128,6 +133,8 @@ func (d *download) run() {
 	defer tick.Stop()
 	d.flush = time.NewTimer(time.Hour)
 	defer d.flush.Stop()
+	d.partial.turn = time.NewTimer(time.Hour)
+	defer d.partial.turn.Stop()
 	d.begin()
 	for !d.ended {
 		select {
@@ -139,6 +146,7 @@ func (d *download) run() {
 		case <-tick.C:
 			d.tick(time.Now())
 		case <-d.flush.C:
+		case <-d.partial.turn.C:
 		case <-d.ctx.Done():
 			d.fail(ErrClosed)
 		}
@@ -170,6 +178,9 @@ func (d *download) begin() {
 		return
 	}
 	d.join()
+	if d.partial.on {
+		d.askSize(time.Now())
+	}
 }
 
 // sized learns the blob's size and opens the ingest. Learning it twice is
@@ -215,6 +226,7 @@ func (d *download) opened(o opening) {
 	d.board.update(func() {
 		d.board.layout, d.board.ingest, d.board.have = layout, ingest, d.have.Clone()
 	})
+	d.heed(time.Now())
 	d.join()
 	for _, n := range d.neighbours {
 		d.admit(n)
@@ -235,7 +247,7 @@ func (d *download) join() {
 	if d.ingest != nil {
 		m.Size = d.layout.Size()
 	}
-	if d.ref.Source != nil {
+	if d.ref.Source != nil && !d.partial.on {
 		m.Origin = d.ref.Source.Host()
 	}
 	d.joined = time.Now()
@@ -265,6 +277,9 @@ func (d *download) progress() scheduler.Progress {
 			p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: l.id, Bytes: l.bytes.Load()})
 		}
 	}
+	if d.resting() { // its neighbours are not to blame
+		return p
+	}
 	for id, n := range d.neighbours {
 		p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: n.delivered})
 		n.delivered = 0
@@ -288,7 +303,7 @@ func (d *download) tick(now time.Time) {
 	d.tickStall(now)
 	if _, readers := d.board.slowest(); readers > 0 {
 		d.idleSince = now
-	} else if now.Sub(d.idleSince) > linger {
+	} else if now.Sub(d.idleSince) > d.linger() {
 		d.abandon()
 	}
 }
@@ -311,10 +326,14 @@ func (d *download) noticeProgress(now time.Time) {
 
 // advance starts whatever can be started now.
 func (d *download) advance(now time.Time) {
+	if d.partial.stale {
+		d.heed(now)
+	}
 	if d.ingest == nil {
 		return
 	}
 	d.startFetches(now)
+	d.takeTurns(now)
 	d.flushHave(now)
 	if d.have.Full() {
 		d.commit()
@@ -327,6 +346,7 @@ func (d *download) got(i int, claim piece.Digest, now time.Time) bool {
 		return false
 	}
 	d.picker.need.Clear(i)
+	delete(d.partial.since, i)
 	d.moved = now
 	d.fresh = append(d.fresh, Claim{Index: i, Digest: claim})
 	d.board.update(func() { d.board.have.Set(i) })

@@ -92,7 +92,11 @@ func (d *download) startFetches(now time.Time) {
 			if !n.open || n.outstanding >= depth || now.Before(n.coolUntil) {
 				continue
 			}
-			if i, ok := d.picker.pick(&n.has, front); ok {
+			i, ok := d.urgent(&n.has)
+			if !ok {
+				i, ok = d.picker.pick(&n.has, front)
+			}
+			if ok {
 				d.startFetch(i, n, false, now)
 			}
 		}
@@ -178,9 +182,7 @@ func (d *download) fetched(f *fetch, err error) {
 		d.fetchedWell(f, now)
 		return
 	}
-	if !d.have.Has(f.piece) && len(d.fetches[f.piece]) == 0 && !d.leased(f.piece) {
-		d.picker.need.Set(f.piece)
-	}
+	d.miss(f.piece)
 	var mismatch *piece.MismatchError
 	switch {
 	case errors.As(err, &mismatch):

@@ -102,6 +102,7 @@ func (d *download) unmark(i int) {
 		d.log.Warn("forget piece", "piece", i, "err", err)
 	}
 	d.have.Clear(i)
-	d.picker.need.Set(i)
+	d.miss(i)
+	d.readersChanged() // they miss it again
 	d.board.update(func() { d.board.have.Clear(i) })
 }

@@ -25,6 +25,8 @@ type leaseRun struct {
 	cancel  context.CancelFunc
 	stopped bool // the loop ended it: say nothing to the scheduler
 	stalled bool // the loop ended it for showing no byte
+	// enough says that nobody waits for the rest of it.
+	enough atomic.Bool
 
 	bytes atomic.Int64
 	seen  int64
@@ -43,7 +45,7 @@ func (l *leaseRun) noticed(now time.Time) bool {
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
 	d.schedulerUp = true
-	if d.ref.Source == nil || d.ended {
+	if d.ref.Source == nil || d.ended || d.partial.on { // or it was given to an earlier download
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)
 		return
 	}
@@ -162,7 +164,7 @@ func (b *board) awaitIngest(ctx context.Context) (piece.Layout, Ingest, error) {
 // is here already is read over.
 func (d *download) readPieces(ctx context.Context, l *leaseRun, body io.Reader, run piece.Range, layout piece.Layout, ingest Ingest) error {
 	counted := d.counting(body, &l.bytes)
-	for i := run.First; i < run.End; i++ {
+	for i := run.First; i < run.End && !l.enough.Load(); i++ {
 		_, length := layout.Bounds(i)
 		began, r := time.Now(), &io.LimitedReader{R: counted, N: length}
 		claim, err := ingest.Receive(ctx, i, r, piece.Digest{})
@@ -211,22 +213,33 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 	if errors.Is(err, ErrNoRange) && !l.whole {
 		d.noRange = true
 		d.endLease(l.id, scheduler.NoRange, 0)
+		if d.partial.on { // there is no other way to any part
+			d.upgrade(now)
+		}
 		return
 	}
 	if l.stalled {
 		err = fmt.Errorf("origin sent nothing for %s", leaseStall)
 	}
+	if refusal := d.originFailed(err, now); refusal != nil && refusal.busy() {
+		d.endLease(l.id, scheduler.OriginBusy, refusal.RetryAfter)
+	} else {
+		d.endLease(l.id, scheduler.Failed, 0)
+	}
+	d.despair()
+}
+
+// originFailed notes a failure of the origin. It returns its refusal, if it
+// was one.
+func (d *download) originFailed(err error, now time.Time) *OriginError {
 	d.originErr = err
 	d.originFails++
 	d.retryOrigin = now.Add(min(time.Duration(d.originFails)*250*time.Millisecond, 2*time.Second))
 	var refusal *OriginError
 	if errors.As(err, &refusal) && refusal.busy() {
 		d.retryOrigin = now.Add(max(refusal.RetryAfter, time.Second))
-		d.endLease(l.id, scheduler.OriginBusy, refusal.RetryAfter)
-	} else {
-		d.endLease(l.id, scheduler.Failed, 0)
 	}
-	d.despair()
+	return refusal
 }
 
 // noticeNeeds puts what a lease did not bring back on the picker's list.
@@ -239,9 +252,7 @@ func (d *download) noticeNeeds(l *leaseRun) {
 		run = piece.Range{First: 0, End: d.layout.Count()}
 	}
 	for i := run.First; i < run.End; i++ {
-		if !d.have.Has(i) && len(d.fetches[i]) == 0 && !d.leased(i) {
-			d.picker.need.Set(i)
-		}
+		d.miss(i)
 	}
 }
 

@@ -32,7 +32,8 @@ const (
 
 // neighbour is another peer in the swarm, as this download sees it.
 type neighbour struct {
-	peer scheduler.Peer
+	peer  scheduler.Peer
+	order uint64 // its order in turns (partial.go)
 	// has and claims are what it offered; open says that it has offered.
 	// They are kept aside in pending while the size is not known here.
 	open    bool
@@ -51,7 +52,7 @@ type neighbour struct {
 
 // introduced takes the scheduler's word on new neighbours and the size.
 func (d *download) introduced(dec scheduler.Introduce) {
-	d.schedulerUp = true
+	d.schedulerUp, d.partial.met = true, true
 	if dec.Size != scheduler.SizeUnknown {
 		d.sized(dec.Size)
 	}
@@ -73,7 +74,7 @@ func (d *download) meet(p scheduler.Peer) *neighbour {
 	if len(d.neighbours) >= maxNeighbours {
 		return nil
 	}
-	n := &neighbour{peer: p}
+	n := &neighbour{peer: p, order: peerOrder(p.ID)}
 	d.neighbours[p.ID] = n
 	return n
 }

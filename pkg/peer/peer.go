@@ -120,6 +120,11 @@ type Ref struct {
 // else from a download that starts now or is running already. It blocks until
 // the blob's size is known. The caller must Close the content.
 func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
+	return p.open(ctx, ref, nil)
+}
+
+// open is Open for a reader of parts, or with nil of all.
+func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error) {
 	for {
 		blob, err := p.cfg.Store.Open(ref.Digest)
 		if err == nil {
@@ -128,11 +133,11 @@ func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
 		if !errors.Is(err, ErrNotHeld) {
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
-		d, err := p.download(ref)
+		d, err := p.download(ref, parts != nil)
 		if err != nil {
 			return nil, err
 		}
-		if c, ok := d.attach(); ok {
+		if c, ok := d.attach(parts); ok {
 			if err := c.awaitSize(ctx); err != nil {
 				_ = c.Close()
 				return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
@@ -147,8 +152,9 @@ func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
 	}
 }
 
-// download returns the running download of ref's digest, or starts it.
-func (p *Peer) download(ref Ref) (*download, error) {
+// download returns the running download of ref's digest, or starts it; a
+// partial one if nobody needs more so far.
+func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -164,6 +170,7 @@ func (p *Peer) download(ref Ref) (*download, error) {
 		ref.Source = shared(ref.Source)
 	}
 	d := newDownload(p, ref)
+	d.partial.on = inPart
 	p.downloads[ref.Digest] = d
 	p.tasks.Go(func() {
 		d.run()

@@ -53,6 +53,14 @@ func (d *download) tickStall(now time.Time) {
 	if d.committing || d.sizing && d.ingest == nil || d.ref.Source == nil || now.Before(d.retryOrigin) {
 		return
 	}
+	if d.partial.on && d.ingest == nil {
+		d.askSize(now)
+		return
+	}
+	if d.resting() {
+		d.moved = now
+		return
+	}
 	if d.alone || !d.schedulerUp {
 		if d.alone || now.Sub(d.joined) > schedulerGrace {
 			d.lookAfterMyself(now)
@@ -173,12 +181,12 @@ func (d *download) despair() {
 	if s, ok := d.ref.Source.(*sources); ok && s.again(d.originErr) {
 		return
 	}
-	if d.open() > 0 && time.Since(d.moved) < despairAfter {
+	if d.hopes() && time.Since(d.moved) < despairAfter {
 		return
 	}
 	var refusal *OriginError
 	final := errors.As(d.originErr, &refusal) && refusal.final()
-	if len(d.leases) == 0 && (final && d.open() == 0 || d.originFails >= maxOriginFails) {
+	if len(d.leases) == 0 && (final && !d.hopes() || d.originFails >= maxOriginFails) {
 		d.fail(d.originErr)
 	}
 }
