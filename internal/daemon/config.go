@@ -10,6 +10,7 @@ type NodeConfig struct {
 	Scheduler         SchedulerAddress `json:"scheduler"`
 	EmbeddedScheduler EmbeddedConfig   `json:"embeddedScheduler"`
 	Store             StoreConfig      `json:"store"`
+	Containerd        ContainerdConfig `json:"containerd"`
 	// Registries are hosts that clients may name, besides the public ones.
 	Registries Registries `json:"registries"`
 	// AllowAllRegistries admits every public registry besides.
@@ -106,6 +107,7 @@ func DefaultNodeConfig() NodeConfig {
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
 		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: 1 << 30},
+		Containerd:         defaultContainerd(),
 		AllowAllRegistries: true,
 		Access:             defaultAccess(),
 		Log:                LogConfig{Level: "info", Format: "text"},

@@ -13,6 +13,7 @@ func (n *Node) metricsHandler() http.Handler {
 	return metrics.Handler("p2pd_build_info", n.version, func() []metrics.Metric {
 		ms := append(n.swarmMetrics(), n.clientMetrics()...)
 		ms = append(ms, n.storeMetrics()...)
+		ms = append(ms, n.contentMetrics()...)
 		ms = append(ms, n.may.metrics()...)
 		if n.hub != nil {
 			ms = append(ms, n.hub.metrics()...)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/containerd"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/rpc"
@@ -30,8 +31,9 @@ type Node struct {
 	peer    *peer.Peer
 	mirror  *mirror.Mirror
 	may     gate
-	client  *rpc.Client // nil without a scheduler
-	hub     *Hub        // nil unless embedded
+	client  *rpc.Client         // nil without a scheduler
+	hub     *Hub                // nil unless embedded
+	content *containerd.Content // nil unless containerd's content is used
 
 	mirrorL, httpL net.Listener
 }
@@ -79,7 +81,7 @@ func (n *Node) open() (err error) {
 // wire makes the parts that only hold on to others.
 func (n *Node) wire() (err error) {
 	n.peer = peer.New(peer.Config{
-		Self: n.net.Self(), Store: n.store, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+		Self: n.net.Self(), Store: n.holdings(), Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
 	if n.may, err = newGate(n.cfg, n.origin, n.log); err != nil {
 		return err
@@ -136,6 +138,7 @@ func (n *Node) Run(ctx context.Context) error {
 	parts = append(parts,
 		part{"transport", func(ctx context.Context) error { return n.net.Run(ctx, faulty(n.peer)) }},
 		part{"peer", n.peer.Run})
+	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
 		parts = append(parts, part{"scheduler's client", n.client.Run})
 	}

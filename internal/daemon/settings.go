@@ -27,6 +27,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &s.Path, "store-path", "`folder` for blobs; p2pd alone writes to it")
 	fs.Var(&s.Capacity, "store-capacity", "most that blobs may take on the disk")
 	fs.Var(&s.KeepFree, "store-keep-free", "what is left free on the disk, even if that means less than the capacity")
+	c.Containerd.flags(fs)
 	fs.Var(&c.Registries, "registries", "hosts with an endpoint of their own, as HOST=URL,...; those with addresses or local names must be listed")
 	fs.BoolVar(&c.AllowAllRegistries, "allow-all-registries", c.AllowAllRegistries, "serve images of every public registry, besides those listed")
 	c.Access.flags(fs)

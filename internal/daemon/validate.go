@@ -44,6 +44,7 @@ func (c *NodeConfig) Validate() error {
 	if c.Store.Capacity <= 0 {
 		p.add("store.capacity", c.Store.Capacity, "holds nothing; write an amount such as 20GiB")
 	}
+	p.containerd(c.Containerd)
 	p.registries(c)
 	p.access(c.Access)
 	p.log(c.Log)

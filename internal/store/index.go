@@ -34,7 +34,8 @@ type entry struct {
 	digest  piece.Digest
 	size    int64
 	whole   bool
-	pins    int // open blobs, and the open ingest; above 0 it must stay
+	spare   bool // somebody else keeps it, too: Store.Demote
+	pins    int  // open blobs, and the open ingest; above 0 it must stay
 	lastUse uint64
 	stamped time.Time // when the time of last use was last written to disk
 	ingest  *ingest   // nil if none is open
@@ -78,9 +79,9 @@ func (x *index) tally(e *entry, sign int) {
 	t.count += sign
 }
 
-// loose is what may be evicted, in the order in which it should be: what
-// never became whole first, as nobody can be served all of it, then what was
-// used longest ago.
+// loose is what may be evicted, in the order in which it should be: what is
+// kept elsewhere, too, first, then what never became whole, as nobody can be
+// served all of it, then what was used longest ago.
 func (x *index) loose() []*entry {
 	var out []*entry
 	for _, e := range x.entries {
@@ -90,6 +91,11 @@ func (x *index) loose() []*entry {
 	}
 	slices.SortFunc(out, func(a, b *entry) int {
 		switch {
+		case a.spare != b.spare:
+			if a.spare {
+				return -1
+			}
+			return 1
 		case a.whole == b.whole:
 			return cmp.Compare(a.lastUse, b.lastUse)
 		case b.whole:

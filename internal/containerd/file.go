@@ -1,0 +1,168 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// blobsDir is where containerd's content store has its blobs below its root,
+// each by its hex digest. Files get there by rename and are never written to
+// again. Names are made of parsed digests alone and opened through an os.Root.
+const blobsDir = "io.containerd.content.v1.content/blobs/sha256"
+
+// errAnother says that a file is not the one that was hashed.
+var errAnother = errors.New("the file is not the one that was hashed")
+
+// stamp tells one file from another without reading it. Whoever writes to a
+// file, or puts another in its place, changes it.
+type stamp struct {
+	device, inode uint64
+	size          int64
+	modified      time.Time
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), modified: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode = uint64(st.Dev), st.Ino //nolint:unconvert // Dev differs between systems
+	}
+	return s
+}
+
+// proof is what was learned when a file was hashed. It is immutable.
+type proof struct {
+	stamp  stamp
+	layout piece.Layout
+	claims []piece.Digest
+	made   time.Time // when containerd got the blob
+}
+
+// openRoot takes the folder of the blobs anew, for it may have been made, or
+// mounted, since the last time.
+func (c *Content) openRoot() error {
+	root, err := os.OpenRoot(filepath.Join(c.cfg.Root, blobsDir))
+	if err != nil {
+		return fmt.Errorf("containerd's content: %w", err)
+	}
+	c.mu.Lock()
+	old := c.root
+	c.root = root
+	c.mu.Unlock()
+	if old != nil {
+		return old.Close() // files that are open stay open
+	}
+	return nil
+}
+
+// openFile opens a blob's file, which must be a regular one, and says which
+// file it is. The caller closes it.
+func (c *Content) openFile(d piece.Digest) (*os.File, stamp, error) {
+	c.mu.Lock()
+	root := c.root
+	c.mu.Unlock()
+	if root == nil {
+		return nil, stamp{}, fs.ErrNotExist
+	}
+	// Asked first: to open a pipe could wait for ever.
+	info, err := root.Lstat(d.Hex())
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", d.Hex())
+	}
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	f, err := root.Open(d.Hex())
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	if info, err = f.Stat(); err != nil {
+		_ = f.Close()
+		return nil, stamp{}, err
+	}
+	return f, stampOf(info), nil
+}
+
+// look says which file has a blob's name now.
+func (c *Content) look(d piece.Digest) (stamp, error) {
+	c.mu.Lock()
+	root := c.root
+	c.mu.Unlock()
+	if root == nil {
+		return stamp{}, fs.ErrNotExist
+	}
+	info, err := root.Lstat(d.Hex())
+	if err != nil {
+		return stamp{}, err
+	}
+	return stampOf(info), nil
+}
+
+// blob is one proven file. It keeps a descriptor and no lease: containerd may
+// remove the file at any time, and what is open stays readable.
+type blob struct {
+	c      *Content
+	digest piece.Digest
+	proof  *proof
+
+	mu   sync.Mutex // guards what follows
+	file *os.File   // open since Content.Open, until the first reader takes it
+}
+
+// open opens the file once more and makes sure that it is still the same.
+func (b *blob) open() (*os.File, error) {
+	f, s, err := b.c.openFile(b.digest)
+	if err == nil && s != b.proof.stamp {
+		_ = f.Close()
+		err = errAnother
+	}
+	if err != nil {
+		b.c.lost()
+		return nil, fmt.Errorf("open blob %s in containerd: %w: %w", b.digest.Short(), peer.ErrNotHeld, err)
+	}
+	return f, nil
+}
+
+// Size implements peer.Blob.
+func (b *blob) Size() int64 { return b.proof.layout.Size() }
+
+// Claims implements peer.Blob.
+func (b *blob) Claims() []piece.Digest { return b.proof.claims }
+
+// NewReader implements peer.Blob. The reader is an *os.File. The first one
+// cannot fail, whatever containerd has removed since Open.
+func (b *blob) NewReader() (io.ReadSeekCloser, error) {
+	b.mu.Lock()
+	f := b.file
+	b.file = nil
+	b.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	f, err := b.open()
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Close implements peer.Blob.
+func (b *blob) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file == nil {
+		return nil
+	}
+	f := b.file
+	b.file = nil
+	return f.Close()
+}

@@ -1,0 +1,33 @@
+package peer
+
+import (
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// Offer says that the store came to hold a whole blob by other ways than a
+// download. The swarm is told at once if there is a scheduler, otherwise with
+// all that is held once there is one. A download of the blob that runs tells
+// the swarm itself.
+func (p *Peer) Offer(dg piece.Digest, size int64) {
+	l, err := piece.NewLayout(size)
+	if err != nil || p.running(dg) != nil {
+		return
+	}
+	p.tell(scheduler.Join{Peer: p.cfg.Self.ID, Blobs: []scheduler.Membership{
+		{Digest: dg, Size: size, Have: piece.FullBitfield(l.Count())},
+	}})
+}
+
+// Withdraw says that one of the ways in which the store held a blob is gone.
+// If it was the last one, the swarm is told.
+func (p *Peer) Withdraw(dg piece.Digest) {
+	if p.running(dg) != nil {
+		return
+	}
+	if blob, err := p.cfg.Store.Open(dg); err == nil {
+		_ = blob.Close() // was not read
+		return
+	}
+	p.tell(scheduler.Leave{Peer: p.cfg.Self.ID, Digest: dg})
+}
