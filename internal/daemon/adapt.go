@@ -18,6 +18,15 @@ func (b blobs) Open(ctx context.Context, d piece.Digest, size int64, src peer.So
 	return b.p.Open(ctx, peer.Ref{Digest: d, Size: size, Source: src})
 }
 
+// OpenRanges implements mirror.RangeBlobs.
+func (b blobs) OpenRanges(ctx context.Context, d piece.Digest, size int64, src peer.Source, parts []mirror.Span) (mirror.Content, error) {
+	spans := make([]peer.Span, 0, len(parts))
+	for _, p := range parts {
+		spans = append(spans, peer.Span(p))
+	}
+	return b.p.OpenRanges(ctx, peer.Ref{Digest: d, Size: size, Source: src}, spans)
+}
+
 // Arrival implements mirror.Arrivals.
 func (b blobs) Arrival(d piece.Digest) mirror.Arrival {
 	bytes, promised := b.p.Arrival(d)

@@ -128,6 +128,7 @@ func TestValidate(t *testing.T) {
 		{func(c *daemon.NodeConfig) { c.Mirror.Listen = "0.0.0.0:7300" }, [3]string{"mirror.listen", "0.0.0.0:7300", "127.0.0.1:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Mirror.Listen = "7300" }, [3]string{"mirror.listen", "7300", "IP:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Mirror.DefaultRegistry = "https://docker.io" }, [3]string{"mirror.defaultRegistry", "https://docker.io", "HOST:PORT"}},
+		{func(c *daemon.NodeConfig) { c.Mirror.RangeFetch = "some" }, [3]string{"mirror.rangeFetch", "some", "pieces or whole"}},
 		{func(c *daemon.NodeConfig) { c.Peer.Listen = "node-1:7301" }, [3]string{"peer.listen", "node-1:7301", "IP:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Peer.BulkListen = ":99999" }, [3]string{"peer.bulkListen", ":99999", "IP:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Peer.UploadSlots = -1 }, [3]string{"peer.uploadSlots", "-1", "0 for the default"}},

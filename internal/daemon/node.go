@@ -86,8 +86,13 @@ func (n *Node) wire() (err error) {
 	if n.may, err = newGate(n.cfg, n.origin, n.log); err != nil {
 		return err
 	}
+	engine := blobs{n.peer}
+	fetch, err := mirror.ParseRangeFetch(n.cfg.Mirror.RangeFetch)
+	if err != nil {
+		return fmt.Errorf("mirror.rangeFetch: %w", err)
+	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: blobs{n.peer}, Arrivals: blobs{n.peer}, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Blobs: engine, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/p2pd/p2pd/internal/mirror"
 )
 
 // problems collects what is wrong with a configuration, so that an operator
@@ -30,6 +32,9 @@ func (c *NodeConfig) Validate() error {
 	}
 	if v := c.Mirror.DefaultRegistry; strings.ContainsAny(v, "/@? ") {
 		p.add("mirror.defaultRegistry", v, "is not a registry host; write HOST or HOST:PORT, or nothing")
+	}
+	if _, err := mirror.ParseRangeFetch(c.Mirror.RangeFetch); err != nil {
+		p.add("mirror.rangeFetch", c.Mirror.RangeFetch, "is not a policy; use pieces or whole")
 	}
 	p.listen("peer.listen", c.Peer.Listen)
 	p.listen("peer.bulkListen", c.Peer.BulkListen)
