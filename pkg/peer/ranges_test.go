@@ -366,3 +366,83 @@ func TestNothingOutsideTheParts(t *testing.T) {
 		}
 	})
 }
+
+// Who reads a part of a blob that is being fetched whole does not wait for the
+// rest of it.
+func TestFooterOfARunningDownload(t *testing.T) {
+	schedulers(t, func(t *testing.T, edit func(*peertest.Config)) {
+		c := lab(t, 1, edit)
+		c.Origin.Rate = 20 * mbit
+		blob := content(33, 40*mib)
+		size := int64(len(blob))
+		d, n := c.Origin.Add(blob), c.Nodes[0]
+		whole, err := n.Peer.Open(t.Context(), n.Ref(d, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer whole.Close()
+		time.Sleep(time.Second)
+		// Half a second for a lease to bring it; then its MiB shares 20 Mbit/s
+		// with four reads.
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		ct, err := n.Peer.OpenRanges(ctx, n.Ref(d, size), []peer.Span{{Off: size - 100, N: 100}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ct.Close()
+		began := time.Now()
+		if err := ct.Await(ctx, size-100); err != nil {
+			t.Error(err)
+		}
+		t.Logf("after %v; the whole takes 17 s", time.Since(began))
+		if err := whole.Await(t.Context(), size-1); err != nil {
+			t.Error(err)
+		}
+		atMost(t, "origin bytes", c.Origin.Bytes(), size+2*mib)
+	})
+}
+
+// A neighbour that has the piece but sends false bytes, or none, costs time and
+// not the read.
+func TestRangeFromABadNeighbour(t *testing.T) {
+	for name, spoil := range map[string]func(*peertest.Node){
+		"false": func(n *peertest.Node) { n.Corrupt = true },
+		"dead":  func(n *peertest.Node) { n.Kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := lab(t, 2, nil)
+				blob := content(34, 8*mib)
+				size := int64(len(blob))
+				d := c.Origin.Add(blob)
+				good, bad := c.Nodes[0], c.Nodes[1]
+				readPart(t, bad, bad.Ref(d, size), blob, 3*mib, 100)
+				readPart(t, good, good.Ref(d, size), blob, 0, 100) // makes them neighbours
+				spoil(bad)
+				readPart(t, good, good.Ref(d, size), blob, 3*mib, 100)
+			})
+		})
+	}
+}
+
+// When parts have brought the last piece, the blob is whole, checked, and
+// offered as any other.
+func TestPartsAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 2, nil)
+		blob := content(35, 5*mib+1)
+		size := int64(len(blob))
+		d := c.Origin.Add(blob)
+		n := c.Nodes[0]
+		for off := int64(0); off < size; off += mib {
+			readPart(t, n, n.Ref(d, size), blob, off, 1)
+		}
+		time.Sleep(time.Second)
+		if s := n.Peer.Stats(); s.Completed != 1 || s.Downloads != 0 {
+			t.Errorf("completed %d, %d running", s.Completed, s.Downloads)
+		}
+		pullAll(t, c.Nodes[1:], d, size)
+		atMost(t, "origin bytes", c.Origin.Bytes(), size)
+	})
+}
