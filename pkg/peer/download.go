@@ -301,6 +301,7 @@ func (d *download) tick(now time.Time) {
 	d.tickLeases(now)
 	d.tickNeighbours(now)
 	d.tickStall(now)
+	d.tellNews()
 	if _, readers := d.board.slowest(); readers > 0 {
 		d.idleSince = now
 	} else if now.Sub(d.idleSince) > d.linger() {
@@ -347,6 +348,7 @@ func (d *download) got(i int, claim piece.Digest, now time.Time) bool {
 	}
 	d.picker.need.Clear(i)
 	delete(d.partial.since, i)
+	d.partial.news = true
 	d.moved = now
 	d.fresh = append(d.fresh, Claim{Index: i, Digest: claim})
 	d.board.update(func() { d.board.have.Set(i) })

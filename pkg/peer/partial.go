@@ -63,6 +63,7 @@ type partial struct {
 	met     bool // the scheduler has answered the join
 	sizeAsk bool // the origin is being asked for the size
 	stale   bool // readers came or went
+	news    bool // pieces came that the scheduler has not heard of
 }
 
 // readersChanged notes that readers came or went.
@@ -158,7 +159,7 @@ func (d *download) askSize(now time.Time) {
 			switch {
 			case d.sizing || !d.partial.on:
 			case err != nil:
-				d.originFailed(err, time.Now())
+				_ = d.originFailed(err, time.Now())
 				d.despair()
 			case size == scheduler.SizeUnknown: // it comes with the whole
 				d.upgrade(time.Now())
@@ -267,6 +268,16 @@ func turnOrder(peer uint64, i int) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
+}
+
+// tellNews says what a partial download has, once it has all that is wanted
+// now: nobody should be given a lease for these pieces, and the next regular
+// summary may be a second away. It is called once a tick.
+func (d *download) tellNews() {
+	if d.partial.news && d.resting() {
+		d.partial.news = false
+		d.report(false)
+	}
 }
 
 // urgent names a piece of an ordinary download that has holds and a reader of
