@@ -50,6 +50,12 @@ Without a scheduler it works alone against the origin.`,
 			}
 			return n.Run(ctx)
 		},
+		more: func(load func() error) []*cobra.Command {
+			return setupCommands(func() (NodeConfig, error) {
+				err := load()
+				return cfg, err
+			})
+		},
 	}.main(ctx, args, stdout, stderr)
 }
 
@@ -81,6 +87,8 @@ type program struct {
 	envPrefix                  string
 	config                     Config // what run reads
 	run                        func(context.Context) error
+	// more are the program's own subcommands; load reads config. nil: none.
+	more func(load func() error) []*cobra.Command
 }
 
 const sourcesHelp = `Settings come from flags, then the environment (in brackets below), then the YAML file
@@ -152,5 +160,8 @@ func (p program) command() *cobra.Command {
 			return nil
 		},
 	})
+	if p.more != nil {
+		root.AddCommand(p.more(load)...)
+	}
 	return root
 }

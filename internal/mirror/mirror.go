@@ -113,6 +113,9 @@ func setDefault[T comparable](v *T, byDefault T) {
 	}
 }
 
+// Server is what the mirror calls itself in the header of that name.
+const Server = "p2pd"
+
 // ServeHTTP answers one request.
 func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{m: m, w: w, r: r, began: time.Now()}
@@ -121,6 +124,7 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { x.finish(recover()) }()
 
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	w.Header().Set("Server", Server)
 	if running > int64(m.cfg.MaxRequests) {
 		x.refuse(fail(http.StatusServiceUnavailable, codeUnavailable,
 			"the mirror answers %d requests already", m.cfg.MaxRequests))
