@@ -61,6 +61,9 @@ func (l *Lab) StartContainerd(ctx context.Context, i int, r Runtime, m Mirrors) 
 	})
 }
 
+// HostsDir is its certs.d.
+func (c *Containerd) HostsDir() string { return c.hosts }
+
 // writeHosts writes certs.d for the lab's registry. containerd 1.6 ignores a
 // file without a [host] block, so there is one even if it repeats the server.
 func writeHosts(dir, first, origin string) error {
