@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// DefaultSocket and DefaultRoot are containerd's own defaults.
+	// DefaultSocket is where containerd listens if nobody has told it otherwise.
 	DefaultSocket = "/run/containerd/containerd.sock"
-	DefaultRoot   = "/var/lib/containerd"
+	// DefaultRoot is containerd's own default, too.
+	DefaultRoot = "/var/lib/containerd"
 	// AllNamespaces in Config.Namespaces stands for whatever there is.
 	AllNamespaces = "*"
 	// DefaultHashRate is how many bytes a second are hashed in the background:
@@ -101,7 +102,7 @@ func New(cfg Config) *Content {
 func (c *Content) Run(ctx context.Context, swarm Swarm, copies Copies) error {
 	l := &loop{
 		c: c, swarm: swarm, copies: copies,
-		listed: make(map[piece.Digest]listing), refused: make(map[piece.Digest]stamp),
+		listed: make(map[piece.Digest]listing), refused: make(map[piece.Digest]stamp), untold: make(map[piece.Digest]int64),
 		lists: make(chan []listing), jobs: make(chan listing), results: make(chan result),
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -18,6 +18,7 @@ type loop struct {
 
 	listed  map[piece.Digest]listing // what containerd says it has
 	refused map[piece.Digest]stamp   // files that are not what they should be
+	untold  map[piece.Digest]int64   // proven, but the swarm could not be told; by size
 	queue   []listing                // to be hashed, the newest last
 
 	lists   chan []listing // from watch
@@ -63,6 +64,9 @@ func (l *loop) take(all []listing) {
 		}
 	}
 	l.sweep()
+	for d, size := range l.untold {
+		l.offer(d, size)
+	}
 	l.queue = l.queue[:0]
 	for _, b := range slices.Backward(all) {
 		_, refused := l.refused[b.digest]
@@ -86,7 +90,7 @@ func (l *loop) proven(r result) {
 		l.c.proven[r.digest] = r.proof
 		l.c.mu.Unlock()
 		l.copies.Demote(r.digest)
-		l.swarm.Offer(r.digest, r.size)
+		l.offer(r.digest, r.size)
 		l.c.log.Debug("offering a blob of containerd's", "blob", r.digest.Short(), "bytes", r.size)
 	case r.mismatch:
 		l.refused[r.digest] = r.stamp
@@ -94,6 +98,15 @@ func (l *loop) proven(r result) {
 		l.c.log.Warn("a blob of containerd's is not what it should be and is not offered", "blob", r.digest.Short(), "err", r.err)
 	case !errors.Is(r.err, fs.ErrNotExist) && !errors.Is(r.err, context.Canceled):
 		l.c.log.Warn("cannot read a blob of containerd's", "blob", r.digest.Short(), "err", r.err)
+	}
+}
+
+// offer tells the swarm of a proven blob, now or with a later list.
+func (l *loop) offer(d piece.Digest, size int64) {
+	if l.swarm.Offer(d, size) {
+		delete(l.untold, d)
+	} else {
+		l.untold[d] = size
 	}
 }
 
@@ -113,6 +126,7 @@ func (l *loop) sweep() {
 		l.c.mu.Lock()
 		delete(l.c.proven, d)
 		l.c.mu.Unlock()
+		delete(l.untold, d)
 		l.copies.Reinstate(d)
 		l.swarm.Withdraw(d)
 		l.c.log.Debug("a blob of containerd's is gone", "blob", d.Short())

@@ -8,8 +8,9 @@ import (
 // Swarm is told which blobs come and go. *peer.Peer is the real one. Neither
 // method may block for long.
 type Swarm interface {
-	// Offer says that a blob can be opened in the peer's store.
-	Offer(d piece.Digest, size int64)
+	// Offer says that a blob can be opened in the peer's store. It is false
+	// if that cannot be told now and has to be said again later.
+	Offer(d piece.Digest, size int64) bool
 	// Withdraw says that it may not be there any more.
 	Withdraw(d piece.Digest)
 }

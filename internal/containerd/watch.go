@@ -21,10 +21,10 @@ type listing struct {
 func (c *Content) watch(ctx context.Context, lists chan<- []listing) error {
 	var said string
 	wait := c.cfg.RetryFirst
-	for ctx.Err() == nil {
+	for {
 		listed, err := c.session(ctx, lists)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the session failed because it was told to end
 		}
 		if listed {
 			wait, said = c.cfg.RetryFirst, ""
@@ -38,7 +38,6 @@ func (c *Content) watch(ctx context.Context, lists chan<- []listing) error {
 		sleep(ctx, wait+rand.N(wait/4+1))
 		wait = min(2*wait, c.cfg.RetryMost)
 	}
-	return nil
 }
 
 // session follows one containerd until it goes away. It reports whether there

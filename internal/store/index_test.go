@@ -22,7 +22,7 @@ func TestIndexKeepsItsPromises(t *testing.T) {
 			return x.entries[piece.Sum([]byte{byte(n)})]
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0, 1:
 				size := rapid.Int64Range(0, 600).Draw(t, "size")
 				shortage := max(0, rapid.Int64Range(-500, 500).Draw(t, "shortage"))
@@ -40,6 +40,10 @@ func TestIndexKeepsItsPromises(t *testing.T) {
 					x.promote(e)
 				} else if e != nil {
 					x.touch(e)
+				}
+			case 4:
+				if e := pick(); e != nil {
+					e.spare = !e.spare
 				}
 			}
 			checkTotals(t, &x)
@@ -72,7 +76,8 @@ func makeRoom(t *rapid.T, x *index, size, shortage int64) bool {
 	}
 	for _, e := range x.entries { // whoever stays had the better right
 		for _, v := range victims {
-			if e.pins == 0 && (!e.whole && v.whole || e.whole == v.whole && e.lastUse < v.lastUse) {
+			if e.pins == 0 && (e.spare && !v.spare || e.spare == v.spare &&
+				(!e.whole && v.whole || e.whole == v.whole && e.lastUse < v.lastUse)) {
 				t.Fatal("a blob stays that should have gone before another")
 			}
 		}

@@ -1,0 +1,74 @@
+package peer_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/p2pd/p2pd/internal/store/storetest"
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// told is a scheduler that remembers what it was told of blobs.
+type told struct {
+	joined map[piece.Digest]bool // whole or not, as it was said last
+	left   []piece.Digest
+}
+
+func (s *told) Send(e scheduler.Event) {
+	switch e := e.(type) {
+	case scheduler.Join:
+		for _, m := range e.Blobs {
+			s.joined[m.Digest] = m.Have.Full()
+		}
+	case scheduler.Leave:
+		s.left = append(s.left, e.Digest)
+	}
+}
+
+// keep puts a blob of one piece into a store.
+func keep(t *testing.T, s peer.Store, p []byte) piece.Digest {
+	t.Helper()
+	d := piece.Sum(p)
+	l, err := piece.NewLayout(int64(len(p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Ingest(t.Context(), d, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := in.Receive(t.Context(), 0, bytes.NewReader(p), d); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// What the store came to hold by other ways is announced at once, and taken
+// back only when no way is left. Without a scheduler there is nobody to tell.
+func TestOfferAndWithdraw(t *testing.T) {
+	store := storetest.NewMemory(0)
+	p := peer.New(peer.Config{Self: scheduler.Peer{ID: "me"}, Store: store})
+	s := &told{joined: make(map[piece.Digest]bool)}
+	gone := piece.Sum([]byte("gone"))
+	p.Offer(gone, 4) // nobody is there
+	p.Attached(s)
+	kept := keep(t, store, []byte("kept"))
+	p.Offer(kept, 4)
+	p.Offer(gone, -1) // no size that a blob can have
+	p.Withdraw(kept)
+	p.Withdraw(gone)
+	if diff := cmp.Diff(map[piece.Digest]bool{kept: true}, s.joined); diff != "" {
+		t.Errorf("announced as whole (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]piece.Digest{gone}, s.left); diff != "" {
+		t.Errorf("taken back (-want +got):\n%s", diff)
+	}
+}
