@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"syscall"
 	"text/tabwriter"
@@ -33,7 +32,7 @@ type setupOptions struct {
 // configuration, for the address of its mirror.
 func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 	long := "\n\nIt restarts nothing. Exit codes: 0 done, 1 could not be done, 2 bad usage or configuration."
-	make := func(use, short, text string, act func(context.Context, setupOptions) ([]setup.Entry, error)) *cobra.Command {
+	command := func(use, short, text string, act func(context.Context, setupOptions) ([]setup.Entry, error)) *cobra.Command {
 		var o setupOptions
 		cmd := &cobra.Command{Use: use, Short: short, Long: text + long, Args: cobra.NoArgs}
 		o.flags(cmd, use == "setup")
@@ -53,11 +52,11 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 		return cmd
 	}
 	return []*cobra.Command{
-		make("setup", "Make a container runtime pull through p2pd", `setup adds p2pd to the runtime's configuration, before all other hosts: lines between two
+		command("setup", "Make a container runtime pull through p2pd", `setup adds p2pd to the runtime's configuration, before all other hosts: lines between two
 markers, every other byte stays. To do it again changes nothing; restore takes it back.`, runSetup),
-		make("restore", "Take back what setup did", `restore removes the lines that setup wrote, and the files and folders that it made. What others
+		command("restore", "Take back what setup did", `restore removes the lines that setup wrote, and the files and folders that it made. What others
 wrote meanwhile stays.`, runRestore),
-		make("status", "Say which registries containerd asks p2pd for", `status shows each folder that containerd has for registries, and whether p2pd is asked there.`, runStatus),
+		command("status", "Say which registries containerd asks p2pd for", `status shows each folder that containerd has for registries, and whether p2pd is asked there.`, runStatus),
 	}
 }
 
@@ -142,8 +141,7 @@ func probe(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	dialer := &net.Dialer{Timeout: probeTimeout}
-	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}} //nolint:forbidigo // to this machine, and no registry
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} //nolint:forbidigo // to this machine, and no registry
 	resp, err := client.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil
