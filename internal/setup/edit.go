@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -114,8 +115,11 @@ func blocks(text []byte) ([]block, error) {
 			}
 			words, ok := strings.CutSuffix(trimmed[strings.LastIndexByte(trimmed, '[')+1:], "]")
 			var err error
-			if a, err = parseAttributes(words); err != nil || !ok {
-				return nil, fmt.Errorf("line %d: p2pd's marker was edited (%v): remove the lines that are p2pd's by hand", number, err)
+			if a, err = parseAttributes(words); err == nil && !ok {
+				err = errors.New("its ] is missing")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("line %d: p2pd's marker was edited (%w): remove the lines that are p2pd's by hand", number, err)
 			}
 			open = start
 			if a.broke && open > 0 {
