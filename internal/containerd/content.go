@@ -85,7 +85,7 @@ type Content struct {
 	changed chan struct{}
 
 	mu        sync.Mutex // guards what follows
-	root      *os.Root   // of the blobs; nil until containerd was reached
+	root      *os.Root   // of the content store; nil until containerd was reached
 	connected bool
 	proven    map[piece.Digest]*proof // written by the loop of Run alone
 	refused   int

@@ -61,7 +61,7 @@ func newFake(t *testing.T) *fake {
 
 func (f *fake) start() {
 	f.t.Helper()
-	if err := os.MkdirAll(filepath.Join(f.root, blobsDir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(f.root, contentDir), 0o700); err != nil {
 		f.t.Fatal(err)
 	}
 	l, err := net.Listen("unix", f.socket)
@@ -109,7 +109,7 @@ func (f *fake) put(namespace string, p []byte, announce bool) piece.Digest {
 // putAs puts a file under a digest and lists it with a size, true or not.
 func (f *fake) putAs(namespace string, d piece.Digest, p []byte, size int64) {
 	f.t.Helper()
-	if err := os.MkdirAll(filepath.Join(f.root, blobsDir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(f.root, contentDir, blobsDir), 0o700); err != nil {
 		f.t.Fatal(err)
 	}
 	if err := os.WriteFile(f.path(d)+".new", p, 0o600); err != nil {
@@ -123,7 +123,7 @@ func (f *fake) putAs(namespace string, d piece.Digest, p []byte, size int64) {
 	f.blobs[namespace] = append(f.blobs[namespace], &content.Info{Digest: d.String(), Size: size, CreatedAt: timestamppb.Now()})
 }
 
-func (f *fake) path(d piece.Digest) string { return filepath.Join(f.root, blobsDir, d.Hex()) }
+func (f *fake) path(d piece.Digest) string { return filepath.Join(f.root, contentDir, blobName(d)) }
 
 // unlist takes a blob off the lists; its file stays.
 func (f *fake) unlist(d piece.Digest) {

@@ -15,10 +15,16 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
-// blobsDir is where containerd's content store has its blobs below its root,
-// each by its hex digest. Files get there by rename and are never written to
-// again. Names are made of parsed digests alone and opened through an os.Root.
-const blobsDir = "io.containerd.content.v1.content/blobs/sha256"
+// contentDir is containerd's content store below its root, and blobsDir where
+// that has its blobs, each by its hex digest; containerd makes blobsDir with the
+// first one. Files get there by rename and are never written to again. Names
+// are made of parsed digests alone and opened through an os.Root.
+const (
+	contentDir = "io.containerd.content.v1.content"
+	blobsDir   = "blobs/sha256"
+)
+
+func blobName(d piece.Digest) string { return blobsDir + "/" + d.Hex() }
 
 // errAnother says that a file is not the one that was hashed.
 var errAnother = errors.New("the file is not the one that was hashed")
@@ -47,10 +53,10 @@ type proof struct {
 	made   time.Time // when containerd got the blob
 }
 
-// openRoot takes the folder of the blobs anew, for it may have been made, or
+// openRoot takes the content store's folder anew, for it may have been made, or
 // mounted, since the last time.
 func (c *Content) openRoot() error {
-	root, err := os.OpenRoot(filepath.Join(c.cfg.Root, blobsDir))
+	root, err := os.OpenRoot(filepath.Join(c.cfg.Root, contentDir))
 	if err != nil {
 		return fmt.Errorf("containerd's content: %w", err)
 	}
@@ -74,14 +80,14 @@ func (c *Content) openFile(d piece.Digest) (*os.File, stamp, error) {
 		return nil, stamp{}, fs.ErrNotExist
 	}
 	// Asked first: to open a pipe could wait for ever.
-	info, err := root.Lstat(d.Hex())
+	info, err := root.Lstat(blobName(d))
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is no regular file", d.Hex())
 	}
 	if err != nil {
 		return nil, stamp{}, err
 	}
-	f, err := root.Open(d.Hex())
+	f, err := root.Open(blobName(d))
 	if err != nil {
 		return nil, stamp{}, err
 	}
@@ -100,7 +106,7 @@ func (c *Content) look(d piece.Digest) (stamp, error) {
 	if root == nil {
 		return stamp{}, fs.ErrNotExist
 	}
-	info, err := root.Lstat(d.Hex())
+	info, err := root.Lstat(blobName(d))
 	if err != nil {
 		return stamp{}, err
 	}
