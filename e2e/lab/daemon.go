@@ -100,6 +100,8 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 		"http":      map[string]any{"listen": here.At(httpPort), "pprof": true},
 		"scheduler": map[string]any{"address": l.Net.Scheduler.At(schedulerPort)},
 		"store":     map[string]any{"path": store, "capacity": "20GiB"},
+		// The machine's own containerd is none of the lab's business.
+		"containerd": map[string]any{"socket": ""},
 		// The one registry there is; no other must be asked by mistake.
 		"allowAllRegistries": false,
 		"registries":         []map[string]any{{"host": RegistryHost, "endpoint": l.Registry.Endpoint}},
