@@ -114,7 +114,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull; do \
+	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
