@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -111,7 +112,17 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 		config["limits"] = map[string]any{"upload": most, "download": most}
 	}
 	d := &Daemon{Place: p, http: here.At(httpPort)}
-	return d, l.startDaemon(ctx, d, l.Programs.P2PD, env, config)
+	return d, l.startDaemon(ctx, d, l.Programs.P2PD, append(l.share(), env...), config)
+}
+
+// share is the part of the machine that a node's daemon may take: where there
+// are more nodes than cores, one core, as a container's limit would have it.
+// Each would else run threads for all of them, which mostly wait for a core.
+func (l *Lab) share() []string {
+	if l.Nodes <= runtime.NumCPU() {
+		return nil
+	}
+	return []string{"GOMAXPROCS=1"}
 }
 
 func (l *Lab) startDaemon(ctx context.Context, d *Daemon, program string, env []string, config map[string]any) error {
