@@ -164,15 +164,8 @@ func fromOrigin(l *lab.Lab, img lab.Image, _ int) lab.PullSpec {
 // their seconds. If any fails, all do.
 func pullAll(ctx context.Context, l *lab.Lab, img lab.Image, first int, how way) ([]float64, error) {
 	times := make([]float64, len(l.Net.Nodes)-first)
-	reserve, err := lab.NewReserve(lab.Size(int64(len(times)+1) * img.Bytes))
-	if err != nil {
-		return nil, err
-	}
 	at := time.Now().Add(startDelay)
 	g, ctx := errgroup.WithContext(ctx)
-	yielding, yielded := context.WithCancel(ctx)
-	yield := make(chan error, 1)
-	go func() { yield <- reserve.Yield(yielding) }()
 	for i := range times {
 		g.Go(func() error {
 			spec := how(l, img, first+i)
@@ -185,9 +178,7 @@ func pullAll(ctx context.Context, l *lab.Lab, img lab.Image, first int, how way)
 			return err
 		})
 	}
-	err = g.Wait()
-	yielded()
-	return times, errors.Join(err, <-yield)
+	return times, g.Wait()
 }
 
 // usage adds up CPU time, and takes the largest peak of memory.
