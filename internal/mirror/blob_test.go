@@ -50,6 +50,7 @@ func TestBlob(t *testing.T) {
 		"Content-Type":                    {"application/octet-stream"},
 		"Docker-Content-Digest":           {d.String()},
 		"Docker-Distribution-Api-Version": {"registry/2.0"},
+		"Server":                          {"p2pd"},
 		"Etag":                            {`"` + d.String() + `"`},
 	}
 	if diff := cmp.Diff(want, a.header); diff != "" {
