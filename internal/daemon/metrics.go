@@ -85,6 +85,8 @@ func (n *Node) clientMetrics() []metrics.Metric {
 		metrics.Counter("p2pd_origin_bytes_total", "Bytes read from origin registries, manifests included.", o.Bytes),
 		metrics.Counter("p2pd_origin_handshakes_total", "Handshakes with origin repositories.", o.Handshakes),
 		metrics.Counter("p2pd_origin_errors_total", "Requests to origin registries that got no answer, and bodies that broke off or stalled.", o.Errors),
+		metrics.Counter("p2pd_origin_endpoint_switches_total", "Requests that an endpoint of a registry did not answer, so that the next one was asked.", o.Switched),
+		metrics.Counter("p2pd_stale_tags_total", "Tags whose last answer was repeated, for their registry was down.", o.Stale),
 	}
 }
 
