@@ -58,6 +58,7 @@ func TestTenants(t *testing.T) {
 	}
 	run("tokens", tokensDecide)
 	run("containerd", containerdLogsIn)
+	run("CRI", criLogsIn)
 	run("passwords", passwordsDecide)
 	run("policy", aPolicyBeatsTheCache)
 	run("realm", aRealmMayLeadAstray)

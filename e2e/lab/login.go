@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Hosts makes containerd ask one URL for all that a registry's name stands for,
@@ -49,4 +50,22 @@ func (c *Containerd) as(login string, command []string, args ...string) []string
 		command = append(command, "--user", login)
 	}
 	return append(command, args...)
+}
+
+// LoggedIn is the mode with a login of its own for whoever asks for one at
+// HOST:PORT, for pods that bring none. CRI then pulls by itself.
+func (m PullMode) LoggedIn(host string, t Tenant) PullMode {
+	plugin := "io.containerd.cri.v1.images"
+	if strings.HasPrefix(m.Runtime.Version, "1.") {
+		plugin = "io.containerd.grpc.v1.cri"
+	}
+	m.Name += "-" + t.Name
+	m.config += fmt.Sprintf("\n[plugins.%q.registry.configs.%q.auth]\n  username = %q\n  password = %q\n", plugin, host, t.Name, t.Password)
+	return m
+}
+
+// PullReference pulls an image of any registry.
+func (c *CRI) PullReference(ctx context.Context, reference string) error {
+	_, err := c.cri(ctx, "pull", reference)
+	return err
 }
