@@ -59,9 +59,21 @@ func (o *Origin) blob(host, repo string, d piece.Digest, as *right) (peer.Source
 
 // Read implements peer.Source.
 func (b blob) Read(ctx context.Context, off, n int64) (io.ReadCloser, int64, error) {
+	body, s, err := b.open(ctx, off, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.length < 0 || s.size == scheduler.SizeUnknown {
+		return body, s.size, nil // nobody can tell that it ends early
+	}
+	return &resumed{b: b, ctx: ctx, next: off, end: off + s.length, size: s.size, body: body}, s.size, nil
+}
+
+// open asks for [off, off+n) once.
+func (b blob) open(ctx context.Context, off, n int64) (*body, span, error) {
 	q := b.ask(blobGet)
 	if off < 0 || off > piece.MaxBlobSize || n == 0 || n > piece.MaxBlobSize {
-		return nil, 0, fmt.Errorf("%s: there are no %d bytes at %d", q, n, off)
+		return nil, span{}, fmt.Errorf("%s: there are no %d bytes at %d", q, n, off)
 	}
 	switch {
 	case n > 0:
@@ -71,14 +83,14 @@ func (b blob) Read(ctx context.Context, off, n int64) (io.ReadCloser, int64, err
 	}
 	a, err := b.o.send(ctx, q)
 	if err != nil {
-		return nil, 0, err
+		return nil, span{}, err
 	}
 	s, err := a.span(off, n)
 	if err != nil {
 		a.close()
-		return nil, 0, fmt.Errorf("%s: %w", q, err)
+		return nil, span{}, fmt.Errorf("%s: %w", q, err)
 	}
-	return b.o.body(a, s.length), s.size, nil
+	return b.o.body(a, s.length), s, nil
 }
 
 // span is what a holds in answer to a read of [off, off+n). Its length is
