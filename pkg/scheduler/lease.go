@@ -226,6 +226,7 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 	switch e.Outcome {
 	case Done:
 		s.stats.LeasesDone++
+		m.failed = 0
 		_, span := sw.layout.Span(l.pieces)
 		l.host.observe(span, s.now.Sub(l.granted))
 		s.credit(m, l.pieces)
@@ -263,10 +264,12 @@ func (s *Scheduler) credit(m *member, r piece.Range) {
 
 // skip passes a member over for a while.
 func (s *Scheduler) skip(m *member) {
-	m.skip = s.now.Add(passOver)
+	m.failed++
+	wait := passOver
 	if len(m.swarm.order) == 1 {
-		m.skip = s.now.Add(retryAlone)
+		wait = min(wait, time.Duration(m.failed)*retryAlone)
 	}
+	m.skip = s.now.Add(wait)
 }
 
 // turnRangeless takes all leases of a blob back: it can only be read whole.

@@ -44,8 +44,10 @@ const (
 	// passOver is how long a member whose lease failed gets no other one
 	// for that blob, while there are others.
 	passOver = 3 * time.Second
-	// retryAlone replaces it when there is nobody else.
-	retryAlone = time.Second
+	// retryAlone replaces it when there is nobody else, times the failures
+	// in a row, and at most passOver: a registry that fails once is asked
+	// again soon, as containerd would.
+	retryAlone = 250 * time.Millisecond
 	// shunPair is how long two peers of which one blamed the other are not
 	// introduced again.
 	shunPair = 30 * time.Second

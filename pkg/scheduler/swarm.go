@@ -46,6 +46,7 @@ type member struct {
 	edges    []*member
 	leases   int
 	skip     time.Time // no lease before
+	failed   int       // leases in a row
 	shunned  map[PeerID]time.Time
 	idle     map[PeerID]int // summaries in a row without a byte from it
 	rewired  time.Time
