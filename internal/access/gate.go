@@ -39,6 +39,9 @@ type Config struct {
 	// Mode is how the clients of a registry prove their rights; nil is
 	// Relay for all.
 	Mode func(host string) Mode
+	// Commons is what other nodes know of public content; nil for a node
+	// that has nobody to ask.
+	Commons Commons
 	// ProofTimeout bounds one question; 0 is 5 s.
 	ProofTimeout time.Duration
 	// MaxProofs bounds the questions at once; 0 is 32.
@@ -133,6 +136,7 @@ func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, er
 	}
 	var why error
 	stale := Found{Digest: q.Digest}
+	asked := false // the others, while the origin is slow or down
 	for range maxSteps {
 		step := g.decide(req)
 		switch step.Verdict {
@@ -146,10 +150,14 @@ func (g *Gate) admit(ctx context.Context, a Asked, q Question) (Found, Grant, er
 			g.stats.refused.Add(1)
 			return Found{}, Grant{}, step.Refusal
 		case Unavailable:
+			if !asked && g.recalled(ctx, req) {
+				asked = true
+				continue
+			}
 			g.stats.unavailable.Add(1)
 			return Found{}, Grant{}, unavailable(q, why)
 		}
-		found, err := g.ask(ctx, step.As, grant(step.As).Caller, step.Ask)
+		found, err := g.askBeside(ctx, step.As, grant(step.As).Caller, step.Ask, req)
 		switch {
 		case err == nil && found.Stale > 0:
 			// No proof of anything: only what is known of the digest counts.
@@ -209,6 +217,7 @@ func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Fou
 				found.Digest = q.Digest
 			}
 			g.learn(func(t *Table) { t.Learn(g.cfg.Now(), as, q, found.Digest) })
+			g.vouch(as, q, found.Digest)
 			return found, nil
 		case denied && isRefusal(denial.Status):
 			no := g.presentable(q, who, denial)

@@ -17,14 +17,18 @@ func (t *Table) Learn(now time.Time, as Subject, q Question, d piece.Digest) {
 	if as == nobody {
 		t.classes.put(q.Repo, class{public: true, at: now})
 	}
-	key := standing{as, q.Repo}
+	t.standing(standing{as, q.Repo}).put(d, now)
+	t.refusals.drop(refused{as, q})
+}
+
+// standing is what a subject was told of a repository, to be added to.
+func (t *Table) standing(key standing) *lru[piece.Digest, time.Time] {
 	known, ok := t.standings.get(key)
 	if !ok {
 		known = newLRU[piece.Digest, time.Time](maxProven)
 		t.standings.put(key, known)
 	}
-	known.put(d, now)
-	t.refusals.drop(refused{as, q})
+	return known
 }
 
 // LearnRefusal takes the origin's no. no's Challenge is one that a client may

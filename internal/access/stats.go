@@ -11,10 +11,11 @@ type Stats struct {
 	Unavailable uint64 // that could not be decided
 	Asked       uint64 // questions at origins
 	Failed      uint64 // of them, those without an answer
+	Recalled    uint64 // answers of other nodes, that something was public
 }
 
 type counters struct {
-	allowed, challenged, refused, unavailable, asked, failed atomic.Uint64
+	allowed, challenged, refused, unavailable, asked, failed, recalled atomic.Uint64
 }
 
 // Stats is a copy of the counters.
@@ -22,6 +23,6 @@ func (g *Gate) Stats() Stats {
 	c := &g.stats
 	return Stats{
 		Allowed: c.allowed.Load(), Challenged: c.challenged.Load(), Refused: c.refused.Load(),
-		Unavailable: c.unavailable.Load(), Asked: c.asked.Load(), Failed: c.failed.Load(),
+		Unavailable: c.unavailable.Load(), Asked: c.asked.Load(), Failed: c.failed.Load(), Recalled: c.recalled.Load(),
 	}
 }

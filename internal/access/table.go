@@ -44,6 +44,8 @@ const (
 	// maxDepth is how deep a digest may lie: index, manifest, blob, and an
 	// index of indexes above.
 	maxDepth = 3
+	// maxRecalls bounds the questions to the cluster for one request.
+	maxRecalls = 8
 	maxHosts = 256
 )
 

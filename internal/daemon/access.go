@@ -26,7 +26,7 @@ type gate struct {
 }
 
 // newGate puts the gate before an origin.
-func newGate(c NodeConfig, o *origin.Origin, log *slog.Logger) (gate, error) {
+func newGate(c NodeConfig, o *origin.Origin, others access.Commons, log *slog.Logger) (gate, error) {
 	stale := make(map[string]bool) // registries, or suffixes, whose tags may be repeated
 	for _, r := range c.Registries {
 		stale[origin.CanonicalHost(r.Host)] = r.ServeStale > 0
@@ -37,7 +37,7 @@ func newGate(c NodeConfig, o *origin.Origin, log *slog.Logger) (gate, error) {
 		}
 	}
 	g, err := access.NewGate(access.Config{
-		Origin: asker{o, stale}, Mode: c.Access.mode, Log: log,
+		Origin: asker{o, stale}, Commons: others, Mode: c.Access.mode, Log: log,
 		Table: access.TableConfig{AllowRecent: c.Access.OnOriginDown == "allowRecent", Recent: time.Duration(c.Access.Recent)},
 	})
 	return gate{o, g}, err
@@ -130,6 +130,7 @@ func (g gate) metrics() []metrics.Metric {
 		}},
 		metrics.Counter("p2pd_access_questions_total", "Questions to registries about rights.", s.Asked),
 		metrics.Counter("p2pd_access_unanswered_total", "Of them, those that were not answered.", s.Failed),
+		metrics.Counter("p2pd_access_recalled_total", "Answers of other nodes, while a registry could not be asked, that it had shown something to anybody.", s.Recalled),
 	}
 }
 

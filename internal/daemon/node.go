@@ -83,7 +83,7 @@ func (n *Node) wire() (err error) {
 	n.peer = peer.New(peer.Config{
 		Self: n.net.Self(), Store: n.holdings(), Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
-	if n.may, err = newGate(n.cfg, n.origin, n.log); err != nil {
+	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.log); err != nil {
 		return err
 	}
 	engine := blobs{n.peer}

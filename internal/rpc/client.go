@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,9 +59,11 @@ type ClientConfig struct {
 
 // Client keeps one stream to the scheduler up.
 type Client struct {
-	cfg     ClientConfig
-	log     *slog.Logger
-	dropped atomic.Int64
+	cfg       ClientConfig
+	log       *slog.Logger
+	dropped   atomic.Int64
+	sightings *sightings
+	conn      atomic.Pointer[grpc.ClientConn] // while Run runs
 }
 
 // NewClient makes a client.
@@ -80,7 +83,7 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.SendQueue <= 0 {
 		cfg.SendQueue = DefaultSendQueue
 	}
-	return &Client{cfg: cfg, log: cfg.Logger}
+	return &Client{cfg: cfg, log: cfg.Logger, sightings: newSightings()}
 }
 
 // Dropped is how many events did not fit into the queue.
@@ -97,6 +100,8 @@ func (c *Client) Run(ctx context.Context) error {
 		return fmt.Errorf("scheduler address %q: %w", c.cfg.Address, err)
 	}
 	defer conn.Close()
+	c.conn.Store(conn)
+	defer c.conn.Store(nil)
 	wait, quiet := c.cfg.RetryFirst, false
 	for {
 		lasted, err := c.attach(ctx, p2pdv1.NewSchedulerServiceClient(conn))
@@ -153,6 +158,9 @@ func (c *Client) attach(ctx context.Context, svc p2pdv1.SchedulerServiceClient) 
 		sent <- out.drain(ctx, g)
 		cancel() // ends receive, if it is this side that broke
 	}()
+	var vouching sync.WaitGroup
+	vouching.Go(func() { c.vouch(ctx, svc) })
+	defer vouching.Wait()
 	c.cfg.Handler.Attached(out)
 	err = c.receive(g)
 	c.cfg.Handler.Detached()

@@ -80,11 +80,12 @@ type ServerConfig struct {
 // Server is the gRPC shell around one scheduler.
 type Server struct {
 	p2pdv1.UnimplementedSchedulerServiceServer
-	cfg   ServerConfig
-	log   *slog.Logger
-	inbox chan func() // everything that touches core or streams
-	ended chan struct{}
-	pumps sync.WaitGroup // the goroutines of streams beside gRPC's own
+	cfg     ServerConfig
+	log     *slog.Logger
+	inbox   chan func() // everything that touches core or streams
+	ended   chan struct{}
+	pumps   sync.WaitGroup // the goroutines of streams beside gRPC's own
+	vouches vouches
 
 	// Owned by the loop:
 	streams map[scheduler.PeerID]*stream
@@ -109,6 +110,7 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg: cfg, log: cfg.Logger,
 		inbox: make(chan func(), cfg.EventQueue), ended: make(chan struct{}),
 		streams: make(map[scheduler.PeerID]*stream),
+		vouches: vouches{of: scheduler.NewVouches()},
 	}
 }
 

@@ -134,6 +134,231 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{1}
 }
 
+// VouchRequest holds what was seen lately, newest or not.
+type VouchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sightings     []*Sighting            `protobuf:"bytes,1,rep,name=sightings,proto3" json:"sightings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchRequest) Reset() {
+	*x = VouchRequest{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchRequest) ProtoMessage() {}
+
+func (x *VouchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
+func (*VouchRequest) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *VouchRequest) GetSightings() []*Sighting {
+	if x != nil {
+		return x.Sightings
+	}
+	return nil
+}
+
+// Sighting is one manifest that a registry showed to nobody in particular.
+type Sighting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                   // of repository and digest, 16 bytes; names neither
+	AgeMs         int64                  `protobuf:"varint,2,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // how long ago it was; not negative
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sighting) Reset() {
+	*x = Sighting{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sighting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sighting) ProtoMessage() {}
+
+func (x *Sighting) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sighting.ProtoReflect.Descriptor instead.
+func (*Sighting) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Sighting) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Sighting) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+// VouchResponse says that the sightings are known now.
+type VouchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchResponse) Reset() {
+	*x = VouchResponse{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchResponse) ProtoMessage() {}
+
+func (x *VouchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
+func (*VouchResponse) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{2}
+}
+
+// RecallRequest names a sighting.
+type RecallRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // as in Sighting
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallRequest) Reset() {
+	*x = RecallRequest{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallRequest) ProtoMessage() {}
+
+func (x *RecallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallRequest.ProtoReflect.Descriptor instead.
+func (*RecallRequest) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RecallRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// RecallResponse has the latest sighting.
+type RecallResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgeMs         *int64                 `protobuf:"varint,1,opt,name=age_ms,json=ageMs,proto3,oneof" json:"age_ms,omitempty"` // how long ago; absent: none is known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallResponse) Reset() {
+	*x = RecallResponse{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallResponse) ProtoMessage() {}
+
+func (x *RecallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallResponse.ProtoReflect.Descriptor instead.
+func (*RecallResponse) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RecallResponse) GetAgeMs() int64 {
+	if x != nil && x.AgeMs != nil {
+		return *x.AgeMs
+	}
+	return 0
+}
+
 // AttachRequest carries one event. Unknown events are ignored, so that newer
 // peers can speak to older schedulers.
 type AttachRequest struct {
@@ -153,7 +378,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[0]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +390,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[0]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +403,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{0}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AttachRequest) GetEvent() isAttachRequest_Event {
@@ -299,7 +524,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[1]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +536,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[1]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +549,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{1}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AttachResponse) GetDecision() isAttachResponse_Decision {
@@ -412,7 +637,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[2]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +649,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[2]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +662,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{2}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Peer) GetId() string {
@@ -489,7 +714,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[3]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +726,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[3]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +739,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{3}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -548,7 +773,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[4]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +785,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[4]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +798,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{4}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -621,7 +846,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[5]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +858,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[5]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +871,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{5}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -666,7 +891,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +903,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +916,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{6}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -711,7 +936,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +948,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +961,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -761,7 +986,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +998,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1011,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -843,7 +1068,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1080,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1093,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -896,7 +1121,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1133,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1146,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -950,7 +1175,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1187,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1200,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -1012,7 +1237,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1249,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1262,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -1081,7 +1306,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1318,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1331,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -1149,7 +1374,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1386,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1399,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -1213,7 +1438,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1450,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1463,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -1295,7 +1520,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1532,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1545,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -1348,7 +1573,18 @@ var File_p2pd_v1_scheduler_proto protoreflect.FileDescriptor
 
 const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\n" +
-	"\x17p2pd/v1/scheduler.proto\x12\ap2pd.v1\"\x95\x02\n" +
+	"\x17p2pd/v1/scheduler.proto\x12\ap2pd.v1\"?\n" +
+	"\fVouchRequest\x12/\n" +
+	"\tsightings\x18\x01 \x03(\v2\x11.p2pd.v1.SightingR\tsightings\"3\n" +
+	"\bSighting\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x15\n" +
+	"\x06age_ms\x18\x02 \x01(\x03R\x05ageMs\"\x0f\n" +
+	"\rVouchResponse\"!\n" +
+	"\rRecallRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"7\n" +
+	"\x0eRecallResponse\x12\x1a\n" +
+	"\x06age_ms\x18\x01 \x01(\x03H\x00R\x05ageMs\x88\x01\x01B\t\n" +
+	"\a_age_ms\"\x95\x02\n" +
 	"\rAttachRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.p2pd.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04join\x18\x02 \x01(\v2\r.p2pd.v1.JoinH\x00R\x04join\x12&\n" +
@@ -1443,9 +1679,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x14\n" +
 	"\x10OUTCOME_NO_RANGE\x10\x03\x12\x17\n" +
-	"\x13OUTCOME_ORIGIN_BUSY\x10\x042Q\n" +
+	"\x13OUTCOME_ORIGIN_BUSY\x10\x042\xc4\x01\n" +
 	"\x10SchedulerService\x12=\n" +
-	"\x06Attach\x12\x16.p2pd.v1.AttachRequest\x1a\x17.p2pd.v1.AttachResponse(\x010\x01B+Z)github.com/p2pd/p2pd/proto/p2pd/v1;p2pdv1b\x06proto3"
+	"\x06Attach\x12\x16.p2pd.v1.AttachRequest\x1a\x17.p2pd.v1.AttachResponse(\x010\x01\x126\n" +
+	"\x05Vouch\x12\x15.p2pd.v1.VouchRequest\x1a\x16.p2pd.v1.VouchResponse\x129\n" +
+	"\x06Recall\x12\x16.p2pd.v1.RecallRequest\x1a\x17.p2pd.v1.RecallResponseB+Z)github.com/p2pd/p2pd/proto/p2pd/v1;p2pdv1b\x06proto3"
 
 var (
 	file_p2pd_v1_scheduler_proto_rawDescOnce sync.Once
@@ -1460,54 +1698,64 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(Fault)(0),             // 0: p2pd.v1.Fault
 	(Outcome)(0),           // 1: p2pd.v1.Outcome
-	(*AttachRequest)(nil),  // 2: p2pd.v1.AttachRequest
-	(*AttachResponse)(nil), // 3: p2pd.v1.AttachResponse
-	(*Peer)(nil),           // 4: p2pd.v1.Peer
-	(*Hello)(nil),          // 5: p2pd.v1.Hello
-	(*Membership)(nil),     // 6: p2pd.v1.Membership
-	(*Join)(nil),           // 7: p2pd.v1.Join
-	(*Leave)(nil),          // 8: p2pd.v1.Leave
-	(*Summary)(nil),        // 9: p2pd.v1.Summary
-	(*Progress)(nil),       // 10: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 11: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 12: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 13: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 14: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 15: p2pd.v1.Introduce
-	(*Part)(nil),           // 16: p2pd.v1.Part
-	(*Grant)(nil),          // 17: p2pd.v1.Grant
-	(*Revoke)(nil),         // 18: p2pd.v1.Revoke
+	(*VouchRequest)(nil),   // 2: p2pd.v1.VouchRequest
+	(*Sighting)(nil),       // 3: p2pd.v1.Sighting
+	(*VouchResponse)(nil),  // 4: p2pd.v1.VouchResponse
+	(*RecallRequest)(nil),  // 5: p2pd.v1.RecallRequest
+	(*RecallResponse)(nil), // 6: p2pd.v1.RecallResponse
+	(*AttachRequest)(nil),  // 7: p2pd.v1.AttachRequest
+	(*AttachResponse)(nil), // 8: p2pd.v1.AttachResponse
+	(*Peer)(nil),           // 9: p2pd.v1.Peer
+	(*Hello)(nil),          // 10: p2pd.v1.Hello
+	(*Membership)(nil),     // 11: p2pd.v1.Membership
+	(*Join)(nil),           // 12: p2pd.v1.Join
+	(*Leave)(nil),          // 13: p2pd.v1.Leave
+	(*Summary)(nil),        // 14: p2pd.v1.Summary
+	(*Progress)(nil),       // 15: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 16: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 17: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 18: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 19: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 20: p2pd.v1.Introduce
+	(*Part)(nil),           // 21: p2pd.v1.Part
+	(*Grant)(nil),          // 22: p2pd.v1.Grant
+	(*Revoke)(nil),         // 23: p2pd.v1.Revoke
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
-	5,  // 0: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	7,  // 1: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	8,  // 2: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	9,  // 3: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	13, // 4: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	14, // 5: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	15, // 6: p2pd.v1.AttachResponse.introduce:type_name -> p2pd.v1.Introduce
-	16, // 7: p2pd.v1.AttachResponse.part:type_name -> p2pd.v1.Part
-	17, // 8: p2pd.v1.AttachResponse.grant:type_name -> p2pd.v1.Grant
-	18, // 9: p2pd.v1.AttachResponse.revoke:type_name -> p2pd.v1.Revoke
-	4,  // 10: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	6,  // 11: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	10, // 12: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	11, // 13: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	12, // 14: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 15: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 16: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	4,  // 17: p2pd.v1.Introduce.peers:type_name -> p2pd.v1.Peer
-	2,  // 18: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	3,  // 19: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	19, // [19:20] is the sub-list for method output_type
-	18, // [18:19] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
+	10, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	12, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	13, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	14, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	18, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	19, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	20, // 7: p2pd.v1.AttachResponse.introduce:type_name -> p2pd.v1.Introduce
+	21, // 8: p2pd.v1.AttachResponse.part:type_name -> p2pd.v1.Part
+	22, // 9: p2pd.v1.AttachResponse.grant:type_name -> p2pd.v1.Grant
+	23, // 10: p2pd.v1.AttachResponse.revoke:type_name -> p2pd.v1.Revoke
+	9,  // 11: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	11, // 12: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	15, // 13: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	16, // 14: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	17, // 15: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	0,  // 16: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	1,  // 17: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	9,  // 18: p2pd.v1.Introduce.peers:type_name -> p2pd.v1.Peer
+	7,  // 19: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	2,  // 20: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	5,  // 21: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	8,  // 22: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	4,  // 23: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	6,  // 24: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	22, // [22:25] is the sub-list for method output_type
+	19, // [19:22] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -1515,7 +1763,8 @@ func file_p2pd_v1_scheduler_proto_init() {
 	if File_p2pd_v1_scheduler_proto != nil {
 		return
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[0].OneofWrappers = []any{
+	file_p2pd_v1_scheduler_proto_msgTypes[4].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[5].OneofWrappers = []any{
 		(*AttachRequest_Hello)(nil),
 		(*AttachRequest_Join)(nil),
 		(*AttachRequest_Leave)(nil),
@@ -1523,22 +1772,22 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_Blame)(nil),
 		(*AttachRequest_LeaseEnd)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[1].OneofWrappers = []any{
+	file_p2pd_v1_scheduler_proto_msgTypes[6].OneofWrappers = []any{
 		(*AttachResponse_Introduce)(nil),
 		(*AttachResponse_Part)(nil),
 		(*AttachResponse_Grant)(nil),
 		(*AttachResponse_Revoke)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[4].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[8].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[9].OneofWrappers = []any{}
 	file_p2pd_v1_scheduler_proto_msgTypes[13].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
