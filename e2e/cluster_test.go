@@ -87,3 +87,18 @@ func TestImageOnOneNode(t *testing.T) {
 		t.Errorf("the origin was asked %d times for a manifest that a node had", got)
 	}
 }
+
+// One node has the image, and then the origin is gone: the others, which never
+// asked it, pull by digest from that node.
+func TestOriginIsGone(t *testing.T) {
+	ctx := gate(t)
+	c := start(ctx, t, programs(t), newest(ctx, t), swarmOf(ctx))
+	c.pull(ctx, t, c.containerd[:1])
+	c.Registry.Kill()
+	c.image.Tag = "" // by digest: who resolves a tag must ask the origin
+	c.pull(ctx, t, c.containerd[1:])
+	wanted := (nodes - 1) * c.image.Bytes
+	if got := c.sum(ctx, t, lab.ReceivedFromPeers); got < wanted {
+		t.Errorf("nodes received %d bytes from each other, want at least %d", got, wanted)
+	}
+}

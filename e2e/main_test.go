@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,6 +102,22 @@ func runtimes(ctx context.Context, t *testing.T) []lab.Runtime {
 		t.Fatalf("the distribution's containerd (apt-get install containerd runc): %v", err)
 	}
 	return []lab.Runtime{system, newest(ctx, t)}
+}
+
+// everyVersion is containerd 1.6, 1.7 and 2.4.
+func everyVersion(ctx context.Context, t *testing.T) []lab.Runtime {
+	t.Helper()
+	modes, err := programs(t).PullModes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []lab.Runtime
+	for _, m := range modes {
+		if !slices.ContainsFunc(all, func(r lab.Runtime) bool { return r.Version == m.Runtime.Version }) {
+			all = append(all, m.Runtime)
+		}
+	}
+	return all
 }
 
 func newest(ctx context.Context, t *testing.T) lab.Runtime {

@@ -14,7 +14,7 @@ import (
 func TestSetup(t *testing.T) {
 	ctx := gate(t)
 	p := programs(t)
-	for _, runtime := range runtimes(ctx, t) {
+	for _, runtime := range everyVersion(ctx, t) {
 		t.Run("containerd "+runtime.Version, func(t *testing.T) {
 			l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: 1, NodeRate: nodeRate, OriginRate: originRate}, Programs: p})
 			if err != nil {

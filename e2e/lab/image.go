@@ -46,8 +46,14 @@ type Blob struct {
 	CRC    uint32 // Castagnoli's; 0 for the configuration
 }
 
-// Reference is the image as a container runtime names it.
-func (i Image) Reference() string { return RegistryHost + "/" + i.Repository + ":" + i.Tag }
+// Reference is the image as a container runtime names it: by its tag, or by
+// its digest if it has none.
+func (i Image) Reference() string {
+	if i.Tag == "" {
+		return RegistryHost + "/" + i.Repository + "@" + i.Digest
+	}
+	return RegistryHost + "/" + i.Repository + ":" + i.Tag
+}
 
 // Push makes an image and pushes it to the origin from the origin's own place,
 // so that no shaped link is in the way.

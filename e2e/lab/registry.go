@@ -32,6 +32,7 @@ type Registry struct {
 	place  Place
 	direct string // base URL without the forwarder
 	access string // path of the access log
+	proc   *Process
 }
 
 // startRegistry serves at the origin's place.
@@ -64,18 +65,20 @@ func (l *Lab) startRegistry(ctx context.Context) (*Registry, error) {
 	}); err != nil {
 		return nil, err
 	}
-	proc, err := l.Start(l.Net.Origin, Spec{
+	if r.proc, err = l.Start(l.Net.Origin, Spec{
 		Name: "registry", Args: []string{filepath.Join(l.Programs.Tools, "registry"), "serve", config},
 		Env:    []string{"OTEL_TRACES_EXPORTER=none"},
 		Stdout: r.access,
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	return r, proc.WaitReady(ctx, func(ctx context.Context) error {
+	return r, r.proc.WaitReady(ctx, func(ctx context.Context) error {
 		return get(ctx, r.place.HTTPClient(), r.direct+"/v2/")
 	})
 }
+
+// Kill ends the registry: from now on it refuses connections.
+func (r *Registry) Kill() { r.proc.Kill() }
 
 // BlobFile is where the origin keeps a blob, by distribution's layout.
 func (l *Lab) BlobFile(digest string) string {

@@ -8,9 +8,16 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
-// recallWait is how long the cluster may take to say what it knows of one
-// digest. A pull whose registry is down waits for it.
-const recallWait = 300 * time.Millisecond
+const (
+	// recallFrom is how long a registry may take before the cluster is asked
+	// too. It is above lateFrom, so that the question is not ended by it, and
+	// leaves time below the mirror's patience of 2 s.
+	recallFrom = 1200 * time.Millisecond
+	// recallWait is how long the cluster may take to say what it knows. A
+	// pull whose registry is down waits for it, and has nothing else to wait
+	// for: a busy scheduler is no reason to fail it.
+	recallWait = 1500 * time.Millisecond
+)
 
 // Commons is what the nodes of a cluster tell each other of public content.
 // The daemon has the real one.
@@ -42,7 +49,7 @@ func (g *Gate) askBeside(ctx context.Context, as Subject, who Caller, q Question
 	if g.cfg.Commons == nil || r.Kind == Tag {
 		return g.ask(ctx, as, who, q)
 	}
-	limited, cancel := context.WithTimeout(ctx, slowFrom)
+	limited, cancel := context.WithTimeout(ctx, recallFrom)
 	defer cancel()
 	found, err := g.ask(limited, as, who, q)
 	switch {

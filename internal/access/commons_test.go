@@ -114,7 +114,7 @@ func TestTheOriginComesFirst(t *testing.T) {
 // A registry that hangs holds up nobody for whom the others can speak, and is
 // waited for otherwise.
 func TestASlowRegistry(t *testing.T) {
-	for known, want := range map[bool]time.Duration{true: slowFrom, false: 3 * time.Second} {
+	for known, want := range map[bool]time.Duration{true: recallFrom, false: 3 * time.Second} {
 		t.Run(fmt.Sprint(known), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := &town{ages: make(map[string]time.Duration)}
