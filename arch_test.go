@@ -40,6 +40,7 @@ var houses = []house{
 	{"internal/containerd", 3},
 	{"internal/discovery", 3},
 	{"internal/metrics", 3},
+	{"internal/importer", 3},
 	{"internal/mirror", 3},
 	{"internal/origin", 3},
 	{"internal/rpc", 3},
