@@ -41,7 +41,8 @@ Without a scheduler it works alone against the origin.`,
   p2pd --embedded-scheduler             # small clusters: one node runs the scheduler too
   p2pd --config /etc/p2pd/p2pd.yaml --log-level debug
   P2PD_MIRROR_LISTEN=127.0.0.1:5000 p2pd
-  p2pd check-config --config /etc/p2pd/p2pd.yaml`,
+  p2pd check-config --config /etc/p2pd/p2pd.yaml
+  docker save app:1 | p2pd import -`,
 		envPrefix: "P2PD_", config: &cfg,
 		run: func(ctx context.Context) error {
 			n, err := NewNode(cfg, version(), cfg.Log.Logger(stderr))
@@ -51,10 +52,11 @@ Without a scheduler it works alone against the origin.`,
 			return n.Run(ctx)
 		},
 		more: func(load func() error) []*cobra.Command {
-			return setupCommands(func() (NodeConfig, error) {
+			loaded := func() (NodeConfig, error) {
 				err := load()
 				return cfg, err
-			})
+			}
+			return append(setupCommands(loaded), importCommand(loaded))
 		},
 	}.main(ctx, args, stdout, stderr)
 }

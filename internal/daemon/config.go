@@ -11,6 +11,7 @@ type NodeConfig struct {
 	EmbeddedScheduler EmbeddedConfig   `json:"embeddedScheduler"`
 	Store             StoreConfig      `json:"store"`
 	Containerd        ContainerdConfig `json:"containerd"`
+	Local             LocalConfig      `json:"local"`
 	// Registries are hosts that clients may name, besides the public ones.
 	Registries Registries `json:"registries"`
 	// AllowAllRegistries admits every public registry besides.

@@ -84,7 +84,7 @@ func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
 	go func() { done <- srv.Serve(l) }()
 	select {
 	case err := <-done:
-		return fmt.Errorf("serve health and metrics: %w", err)
+		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)

@@ -26,6 +26,7 @@ type Node struct {
 	version string
 	log     *slog.Logger
 	store   *store.Store
+	held    peer.Store // store, and what else is held
 	origin  *origin.Origin
 	net     *transport.Transport
 	peer    *peer.Peer
@@ -36,6 +37,7 @@ type Node struct {
 	content *containerd.Content // nil unless containerd's content is used
 
 	mirrorL, httpL net.Listener
+	localL         net.Listener
 }
 
 // NewNode opens the store and all listeners, so that what cannot work fails
@@ -80,8 +82,9 @@ func (n *Node) open() (err error) {
 
 // wire makes the parts that only hold on to others.
 func (n *Node) wire() (err error) {
+	n.held = n.holdings()
 	n.peer = peer.New(peer.Config{
-		Self: n.net.Self(), Store: n.holdings(), Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+		Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
 	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.log); err != nil {
 		return err
@@ -105,6 +108,9 @@ func (n *Node) listen() (err error) {
 	}
 	if n.httpL, err = net.Listen("tcp", n.cfg.HTTP.Listen); err != nil {
 		return fmt.Errorf("http.listen: %w", err)
+	}
+	if n.localL, err = listenLocal(context.Background(), n.cfg.localSocket()); err != nil {
+		return fmt.Errorf("local.socket: %w", err)
 	}
 	return nil
 }
@@ -137,6 +143,8 @@ func (n *Node) HTTPAddr() net.Addr { return n.httpL.Addr() }
 func (n *Node) Run(ctx context.Context) error {
 	admin := newAdmin(n.metricsHandler(), n.cfg.HTTP.Pprof, n.checks(ctx))
 	parts := []part{{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, n.httpL, admin) }}}
+	local := newDepot(n.held, n.peer.Offer, n.log).handler()
+	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
 	if n.hub != nil {
 		parts = append(parts, part{"embedded scheduler", n.hub.serve})
 	}
@@ -192,7 +200,7 @@ func (n *Node) checks(stop context.Context) []check {
 
 // abandon closes what NewNode had opened before it failed.
 func (n *Node) abandon() {
-	for _, l := range []net.Listener{n.mirrorL, n.httpL} {
+	for _, l := range []net.Listener{n.mirrorL, n.httpL, n.localL} {
 		if l != nil {
 			_ = l.Close()
 		}

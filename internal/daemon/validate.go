@@ -50,6 +50,7 @@ func (c *NodeConfig) Validate() error {
 		p.add("store.capacity", c.Store.Capacity, "holds nothing; write an amount such as 20GiB")
 	}
 	p.containerd(c.Containerd)
+	p.local(*c)
 	p.registries(c)
 	p.access(c.Access)
 	p.log(c.Log)
