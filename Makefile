@@ -54,6 +54,11 @@ e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
 e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pulls through every fault (root)
 	P2PD_E2E=1 go test -count=1 -timeout 40m -v -run '^TestContract$$' ./e2e
 
+.PHONY: e2e-clients
+e2e-clients: e2e-deps ## skopeo, Podman and Docker pull through what p2pd setup wrote (root)
+	@scripts/install-deps.sh skopeo podman dockerd
+	P2PD_E2E=1 P2PD_E2E_CLIENTS=1 go test -count=1 -timeout 10m -v -run '^TestClients$$' ./e2e
+
 .PHONY: e2e-deps
 e2e-deps:
 	@[ "$(ROOT)" = yes ] || { echo "this needs root: it makes network namespaces and runs containerd" >&2; exit 1; }

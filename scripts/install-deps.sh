@@ -3,7 +3,7 @@
 # root by apt; elsewhere it says what is missing. Does nothing where all of it
 # is there.
 #
-#   install-deps.sh              everything but what only benchmarks need
+#   install-deps.sh              everything but what single targets of make need
 #   install-deps.sh COMMAND...   these only, for instance gcc
 set -euo pipefail
 
@@ -20,6 +20,10 @@ declare -A needs=(
 wanted=("$@")
 [ $# -gt 0 ] || wanted=("${!needs[@]}")
 needs[nginx]=nginx-light # for bench-node, to be compared with
+# Clients of the mirror besides containerd, for e2e-clients.
+needs[skopeo]=skopeo
+needs[podman]=podman
+needs[dockerd]=docker.io
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()

@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -46,11 +47,16 @@ func (m *Mirror) allows(host string) bool {
 	return !errors.Is(err, ErrUnknownRegistry)
 }
 
+// hostAndPort is a registry with its port as a component of a repository's name
+// can have it, which has no colons: HOST_PORT.
+var hostAndPort = regexp.MustCompile(`^([^_]+)_([1-9][0-9]{0,4})$`)
+
 // splitPrefix takes a path's name apart into a registry and a repository there.
 // Registries are told from other first components as in image references: by
 // a dot, a colon, or the name localhost.
 func splitPrefix(name string) (host, repo string, ok bool) {
 	first, repo, ok := strings.Cut(name, "/")
+	first = hostAndPort.ReplaceAllString(first, "$1:$2")
 	if !ok || !isName(repo) || !strings.ContainsAny(first, ".:") && first != "localhost" {
 		return "", "", false
 	}

@@ -16,7 +16,8 @@ import (
 
 // Podman, CRI-O, Buildah and skopeo share one configuration, by
 // containers-registries.conf(5); a mirror there is asked with the registry as
-// the beginning of the path. Docker has one list of mirrors, for Docker Hub.
+// the beginning of the path, as HOST_PORT if it has a port: a colon would make
+// it no repository's name, and the tools refuse it. Docker has one list of mirrors, for Docker Hub.
 const (
 	registriesConf  = "/etc/containers/registries.conf"
 	registriesDrops = "/etc/containers/registries.conf.d"
@@ -45,7 +46,7 @@ func SetupPodman(c Config) ([]Entry, error) {
 	}
 	var body strings.Builder
 	for _, r := range c.Registries {
-		fmt.Fprintf(&body, "[[registry]]\nprefix = %q\nlocation = %q\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n\n", r, r, u.Host+"/"+r)
+		fmt.Fprintf(&body, "[[registry]]\nprefix = %q\nlocation = %q\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n\n", r, r, u.Host+"/"+strings.Replace(r, ":", "_", 1))
 	}
 	name := filepath.Join(c.Root, registriesDrop)
 	e := Entry{Registry: strings.Join(c.Registries, " "), File: name, State: StateOurs, Note: "written"}

@@ -37,7 +37,7 @@ func TestPodman(t *testing.T) {
 					}
 				}
 			}
-			if err := toml.Unmarshal(text, &conf); err != nil || len(conf.Registry) != 2 || conf.Registry[1].Mirror[0].Location != "127.0.0.1:7300/reg.example:5000" {
+			if err := toml.Unmarshal(text, &conf); err != nil || len(conf.Registry) != 2 || conf.Registry[1].Mirror[0].Location != "127.0.0.1:7300/reg.example_5000" {
 				t.Errorf("%v: %+v\n%s", err, conf, text)
 			}
 			if _, err := RestorePodman(cfg); err != nil {
