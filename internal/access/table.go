@@ -46,7 +46,7 @@ const (
 	maxDepth = 3
 	// maxRecalls bounds the questions to the cluster for one request.
 	maxRecalls = 8
-	maxHosts = 256
+	maxHosts   = 256
 )
 
 // TableConfig is what a Table needs to know. Zero values mean defaults, and
