@@ -135,10 +135,10 @@ type localClient struct {
 }
 
 func newLocalClient(socket string) localClient {
-	return localClient{socket, &http.Client{Transport: &http.Transport{
+	return localClient{socket, &http.Client{Transport: &http.Transport{ //nolint:forbidigo // to this machine, and no registry
 		ExpectContinueTimeout: answerWait,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, "unix", socket) //nolint:forbidigo // likewise
 		},
 	}}}
 }

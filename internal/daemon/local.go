@@ -50,7 +50,7 @@ func listenLocal(ctx context.Context, path string) (net.Listener, error) {
 		if statErr != nil || info.Mode().Type() != fs.ModeSocket {
 			return nil, err
 		}
-		if conn, dialErr := new(net.Dialer).DialContext(ctx, "unix", path); dialErr == nil {
+		if conn, dialErr := new(net.Dialer).DialContext(ctx, "unix", path); dialErr == nil { //nolint:forbidigo // to this machine
 			return nil, errors.Join(fmt.Errorf("%s: another p2pd listens there", path), conn.Close())
 		}
 		if err := os.Remove(path); err != nil {
@@ -110,16 +110,16 @@ func (d *depot) handler() http.Handler {
 	return mux
 }
 
-// badPut is a request that no repetition helps.
-type badPut struct {
+// putError is a request that no repetition helps.
+type putError struct {
 	status int
 	error
 }
 
-func (b badPut) Unwrap() error { return b.error }
+func (b putError) Unwrap() error { return b.error }
 
 func statusOf(err error) int {
-	bad, isBad := errors.AsType[badPut](err)
+	bad, isBad := errors.AsType[putError](err)
 	_, mismatch := errors.AsType[*piece.MismatchError](err)
 	switch {
 	case isBad:
@@ -148,14 +148,14 @@ func (d *depot) has(dg piece.Digest) bool {
 func (d *depot) put(w http.ResponseWriter, r *http.Request) (fresh bool, err error) {
 	dg, err := piece.ParseDigest(r.PathValue("digest"))
 	if err != nil {
-		return false, badPut{http.StatusBadRequest, err}
+		return false, putError{http.StatusBadRequest, err}
 	}
 	if r.ContentLength < 0 {
-		return false, badPut{http.StatusLengthRequired, errors.New("the length must be told")}
+		return false, putError{http.StatusLengthRequired, errors.New("the length must be told")}
 	}
 	layout, err := piece.NewLayout(r.ContentLength)
 	if err != nil {
-		return false, badPut{http.StatusBadRequest, err}
+		return false, putError{http.StatusBadRequest, err}
 	}
 	if d.has(dg) {
 		return false, nil

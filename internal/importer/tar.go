@@ -81,8 +81,9 @@ func (a *Archive) seekable(name string, stdin io.Reader) (*os.File, error) {
 		}
 		a.close = append(a.close, f.Close)
 		magic := make([]byte, len(gzipMagic))
-		if _, err := f.ReadAt(magic, 0); err != nil || !bytes.Equal(magic, gzipMagic) {
-			return f, nil // an empty file is indexTar's to refuse
+		// What is shorter is indexTar's to refuse.
+		if n, _ := f.ReadAt(magic, 0); !bytes.Equal(magic[:n], gzipMagic) {
+			return f, nil
 		}
 		r = f
 	}
