@@ -56,7 +56,7 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 markers, every other byte stays. To do it again changes nothing; restore takes it back.`, runSetup),
 		command("restore", "Take back what setup did", `restore removes the lines that setup wrote, and the files and folders that it made. What others
 wrote meanwhile stays.`, runRestore),
-		command("status", "Say which registries containerd asks p2pd for", `status shows each folder that containerd has for registries, and whether p2pd is asked there.`, runStatus),
+		command("status", "Say for which registries the container runtime asks p2pd", `status shows each registry that the runtime's configuration names, and whether p2pd is asked for it.`, runStatus),
 	}
 }
 
@@ -126,8 +126,11 @@ func runRestore(ctx context.Context, o setupOptions) ([]setup.Entry, error) {
 }
 
 func runStatus(ctx context.Context, o setupOptions) ([]setup.Entry, error) {
-	if o.runtime != "containerd" {
-		return nil, fmt.Errorf("there is no status for %s yet", o.runtime)
+	switch o.runtime {
+	case "podman", "crio":
+		return setup.StatusPodman(o.Config)
+	case "docker":
+		return setup.StatusDocker(o.Config)
 	}
 	return setup.Status(ctx, o.Config)
 }
