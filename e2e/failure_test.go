@@ -33,8 +33,13 @@ func TestKillPeerAndScheduler(t *testing.T) {
 			if killed != nil {
 				t.Fatal(killed)
 			}
-			if tally := c.tally(ctx, t); tally.DirectBytes() == 0 {
+			tally := c.tally(ctx, t)
+			if tally.DirectBytes() == 0 {
 				t.Error("nothing went past p2pd: the victim's pull had ended before the kill")
+			}
+			// Layers that begin without a scheduler are shared all the same.
+			if got, most := tally.BlobBytes-tally.DirectBytes(), 2*c.image.Bytes; got > most {
+				t.Errorf("the origin sent p2pd %d bytes of blobs, want at most %d", got, most)
 			}
 			c.resumes(ctx, t, victim)
 		})

@@ -28,7 +28,7 @@ const (
 // everything in it but board; others reach it by post.
 //
 // The idea of each file: download.go the loop and the start; neighbour.go the
-// edges of the swarm; fetch.go pieces from neighbours; lease.go pieces from
+// edges of the swarm, acquaint.go those without a scheduler; fetch.go pieces from neighbours; lease.go pieces from
 // the origin; partial.go what is different while only parts are wanted;
 // finish.go the end.
 type download struct {
@@ -74,6 +74,7 @@ type download struct {
 	moved       time.Time // when a byte last arrived from anywhere
 	heardOf     time.Time // when a neighbour last said that it has pieces, or is busy
 	asked       time.Time // when the scheduler was last told of a stall
+	stalledAt   time.Time // without a scheduler: when nobody sent anything
 	patience    time.Duration
 	originErr   error // the last failure of the origin
 	originFails int   // in a row
@@ -252,6 +253,9 @@ func (d *download) join() {
 	}
 	d.joined = time.Now()
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
+	if !d.schedulerUp {
+		d.turnToAcquaintances()
+	}
 }
 
 func (d *download) attached() {
@@ -262,7 +266,10 @@ func (d *download) attached() {
 
 // detached goes on alone: leases of a scheduler that is gone still stand, as
 // nobody else can have been given them.
-func (d *download) detached() { d.schedulerUp, d.joined = false, time.Now() }
+func (d *download) detached() {
+	d.schedulerUp, d.joined = false, time.Now()
+	d.turnToAcquaintances()
+}
 
 // progress is what the scheduler hears in a Summary.
 func (d *download) progress() scheduler.Progress {

@@ -76,6 +76,7 @@ func (d *download) meet(p scheduler.Peer) *neighbour {
 	}
 	n := &neighbour{peer: p, order: peerOrder(p.ID)}
 	d.neighbours[p.ID] = n
+	d.p.acquainted.note(p)
 	return n
 }
 
@@ -226,6 +227,7 @@ func (d *download) tickNeighbours(now time.Time) {
 		}
 		if n.tries >= offerTries {
 			d.part(id)
+			d.p.acquainted.forget(id)
 			d.blame(id, scheduler.Unreachable)
 			continue
 		}

@@ -50,7 +50,9 @@ type Peer struct {
 	slots *slots
 	pace  pace
 	bans  bans
-	stats counters
+	// acquainted are for when no scheduler introduces anybody.
+	acquainted acquaintances
+	stats      counters
 	// fetching counts the pieces under way from neighbours, of all downloads.
 	fetching atomic.Int64
 	// arrived is how many bytes have come in, of all blobs, verified or not.

@@ -28,6 +28,9 @@ const (
 	// with others, waits for a byte. A queue is not a failure, and jumping
 	// it by the origin would cost every byte twice under load.
 	takeAnyway = 5 * time.Second
+	// helpFor is how long a peer without a scheduler goes on reading what falls
+	// to others, once nothing came from them.
+	helpFor = 5 * time.Second
 	// selfReads is how many reads a peer alone has under way: many
 	// registries cap one connection far below the line.
 	selfReads = 4
@@ -84,15 +87,27 @@ func (d *download) tickStall(now time.Time) {
 }
 
 // lookAfterMyself shares the origin without a scheduler: alone by several
-// reads from the front on, among neighbours one piece at a time at random.
+// reads from the front on; among others by reading what falls to this peer, and
+// anything if nothing comes from them.
 func (d *download) lookAfterMyself(now time.Time) {
-	if d.open() == 0 {
+	with := d.companions()
+	if with == 0 {
 		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
 			continue
 		}
 		return
 	}
-	if len(d.leases) == 0 && (now.Sub(d.moved) > askAfter || d.orphans() > 0) {
+	if d.ingest == nil || d.noRange { // all or nothing
+		if d.falls(0) {
+			d.selfRead(1, false)
+		}
+	} else {
+		d.readOwn(max(1, selfReads/(with+1)))
+	}
+	if now.Sub(d.moved) > askAfter {
+		d.stalledAt = now
+	}
+	if len(d.leases) == 0 && now.Sub(d.stalledAt) < helpFor {
 		d.selfRead(1, true)
 	}
 }
@@ -102,20 +117,6 @@ func (d *download) open() int {
 	n := 0
 	for _, x := range d.neighbours {
 		if x.open && x.has.Count() > 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// orphans counts the needed pieces that no neighbour has.
-func (d *download) orphans() int {
-	if d.ingest == nil {
-		return 0
-	}
-	n := 0
-	for i := range d.picker.need.All() {
-		if d.picker.rarity[i] == 0 {
 			n++
 		}
 	}
