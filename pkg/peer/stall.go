@@ -91,7 +91,7 @@ func (d *download) tickStall(now time.Time) {
 // anything if nothing comes from them.
 func (d *download) lookAfterMyself(now time.Time) {
 	with := d.companions()
-	if with == 0 {
+	if with == 0 || d.alone {
 		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
 			continue
 		}
