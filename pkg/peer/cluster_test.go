@@ -173,6 +173,32 @@ func TestWarmNodeFeedsTheRest(t *testing.T) {
 	})
 }
 
+// A busy node that alone has what the others want is waited for, if the origin
+// is down: being slow is no reason to be left.
+func TestBusySeedAndNoOrigin(t *testing.T) {
+	for seed := range uint64(2) {
+		synctest.Test(t, func(t *testing.T) {
+			c := lab(t, 12, func(cfg *peertest.Config) { cfg.Seed = seed })
+			sizes := []int{12 * mib, 1 * mib, 12 * mib, 300_000, 12 * mib, 5000}
+			layers := make([]piece.Digest, len(sizes))
+			for i, size := range sizes {
+				layers[i] = c.Origin.Add(content(byte(40+i), size))
+				pullAll(t, c.Nodes[:1], layers[i], int64(size))
+			}
+			c.Nodes[0].SetRate(20*mbit, 100*mbit)
+			c.Origin.Fail(errors.New("connection refused"))
+			var wg sync.WaitGroup
+			for i, n := range c.Nodes[1:] {
+				for j := range layers { // each begins with another
+					k := (i + j) % len(layers)
+					wg.Go(func() { pullAll(t, []*peertest.Node{n}, layers[k], int64(sizes[k])) })
+				}
+			}
+			wg.Wait()
+		})
+	}
+}
+
 // G7: a scheduler that dies in mid-pull, for good, stops nobody.
 func TestSchedulerDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,6 +37,9 @@ const (
 	hedgeFactor    = 3
 	minDeadline    = 300 * time.Millisecond
 	firstByteWait  = 1500 * time.Millisecond
+	// queueWait is how long a piece may show no byte in any case: the neighbour
+	// may have it wait for a slot for half of that, and then says so.
+	queueWait = 2 * slotWait
 	// busyWait is how long a neighbour that was busy is left alone.
 	busyWait = 60 * time.Millisecond
 )
@@ -258,6 +261,9 @@ func (d *download) tickFetches(now time.Time) {
 		patience := firstByteWait
 		if known {
 			patience = min(patience, max(minDeadline, deadlineFactor*usual))
+		}
+		if f.seen == 0 {
+			patience = max(patience, queueWait)
 		}
 		age, still := now.Sub(f.started), now.Sub(f.moved)
 		switch {

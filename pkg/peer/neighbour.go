@@ -262,10 +262,15 @@ func (d *download) blame(id scheduler.PeerID, fault scheduler.Fault) {
 	d.p.tell(scheduler.Blame{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Neighbour: id, Fault: fault})
 }
 
-// strike counts a failed transfer against a neighbour.
+// strike counts a failed transfer against a neighbour. One that is slow, but
+// the only one with anything, keeps its place: the origin may be down, and if
+// it is not, it is asked anyway.
 func (d *download) strike(n *neighbour, fault scheduler.Fault) {
 	n.strikes++
 	if n.strikes < maxStrikes || d.neighbours[n.peer.ID] != n {
+		return
+	}
+	if fault == scheduler.Slow && n.open && d.open() <= 1 {
 		return
 	}
 	d.part(n.peer.ID)

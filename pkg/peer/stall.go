@@ -40,8 +40,9 @@ const (
 	// gets nothing elsewhere, before the download fails and the client is
 	// sent to the origin itself.
 	maxOriginFails = 2
-	// despairAfter is how long no byte may come from neighbours that have
-	// what is missing before the origin's failures count.
+	// despairAfter is how long neighbours that have what is missing may send
+	// neither a byte nor word that they are busy before the origin's failures
+	// count.
 	despairAfter = 8 * time.Second
 )
 
@@ -182,7 +183,7 @@ func (d *download) despair() {
 	if s, ok := d.ref.Source.(*sources); ok && s.again(d.originErr) {
 		return
 	}
-	if d.hopes() && time.Since(d.moved) < despairAfter {
+	if d.hopes() && min(time.Since(d.moved), time.Since(d.heardOf)) < despairAfter {
 		return
 	}
 	var refusal *OriginError
