@@ -48,6 +48,7 @@ endif
 
 .PHONY: e2e
 e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
+	@echo "NOT PART OF THIS: skopeo, Podman and Docker (much to install); run 'sudo make e2e-clients'"
 	P2PD_E2E=1 go test -count=1 -timeout 40m ./e2e/...
 
 .PHONY: e2e-contract

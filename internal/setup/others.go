@@ -17,7 +17,8 @@ import (
 // Podman, CRI-O, Buildah and skopeo share one configuration, by
 // containers-registries.conf(5); a mirror there is asked with the registry as
 // the beginning of the path, as HOST_PORT if it has a port: a colon would make
-// it no repository's name, and the tools refuse it. Docker has one list of mirrors, for Docker Hub.
+// it no repository's name, and the tools refuse it. Docker has one list of
+// mirrors, for Docker Hub.
 const (
 	registriesConf  = "/etc/containers/registries.conf"
 	registriesDrops = "/etc/containers/registries.conf.d"

@@ -28,8 +28,9 @@ const (
 // everything in it but board; others reach it by post.
 //
 // The idea of each file: download.go the loop and the start; neighbour.go the
-// edges of the swarm, acquaint.go those without a scheduler; fetch.go pieces from neighbours; lease.go pieces from
-// the origin; partial.go what is different while only parts are wanted;
+// edges of the swarm, acquaint.go those without a scheduler; fetch.go pieces
+// from neighbours; lease.go pieces from the origin; stall.go what happens when
+// nobody sends any; partial.go what is different while only parts are wanted;
 // finish.go the end.
 type download struct {
 	p     *Peer

@@ -262,9 +262,10 @@ func (d *download) blame(id scheduler.PeerID, fault scheduler.Fault) {
 	d.p.tell(scheduler.Blame{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Neighbour: id, Fault: fault})
 }
 
-// strike counts a failed transfer against a neighbour. One that is slow, but
-// the only one with anything, keeps its place: the origin may be down, and if
-// it is not, it is asked anyway.
+// strike counts a failed transfer against a neighbour, which loses its place
+// after several. One that is slow, but the only one with anything, keeps it:
+// the origin may be down; and if it is up, a download that gets no bytes turns
+// to it with or without this neighbour.
 func (d *download) strike(n *neighbour, fault scheduler.Fault) {
 	n.strikes++
 	if n.strikes < maxStrikes || d.neighbours[n.peer.ID] != n {
