@@ -146,15 +146,16 @@ type Swarm struct {
 	Nodes     []*Daemon
 }
 
-// StartSwarm starts everything and waits until every p2pd has its scheduler.
-func (l *Lab) StartSwarm(ctx context.Context) (*Swarm, error) {
+// StartSwarm starts everything, the nodes with env on top of the environment,
+// and waits until every p2pd has its scheduler.
+func (l *Lab) StartSwarm(ctx context.Context, env ...string) (*Swarm, error) {
 	s := &Swarm{}
 	var err error
 	if s.Scheduler, err = l.StartScheduler(ctx); err != nil {
 		return nil, err
 	}
 	for i := range l.Net.Nodes {
-		d, err := l.StartNode(ctx, i)
+		d, err := l.StartNode(ctx, i, env...)
 		if err != nil {
 			return nil, err
 		}
