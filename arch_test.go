@@ -49,6 +49,8 @@ var houses = []house{
 	{"internal/transport", 3},
 	{"internal/web", 3},
 	{"pkg/peer", 2},
+	{"pkg/scheduler/sim", 2},
+	{"pkg/choice", 1},
 	{"pkg/scheduler", 1},
 	{"internal/egress", 1},
 	{"pkg/piece", 0},
@@ -65,6 +67,7 @@ var exceptions = map[[2]string]string{}
 // not listed are free.
 var world = map[string]func(imported string) error{
 	"pkg/piece":     onlyStandardLibrary,
+	"pkg/choice":    onlyStandardLibrary,
 	"pkg/scheduler": onlyStandardLibrary,
 	"pkg/peer":      noSocketsNoFiles,
 }

@@ -122,8 +122,8 @@ func (d *download) readOwn(most int) {
 // alike: each such piece falls to one of them.
 func (d *download) ownPiece() (int, bool) {
 	for _, from := range []int{d.front(), 0} {
-		for i := range d.picker.need.From(from) {
-			if d.picker.rarity[i] == 0 && d.falls(i) {
+		for i := range d.picker.Need.From(from) {
+			if d.picker.Rarity[i] == 0 && d.falls(i) {
 				return i, true
 			}
 		}

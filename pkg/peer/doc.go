@@ -3,7 +3,7 @@
 // the origin under a lease.
 //
 // There is one download a digest, and one goroutine that owns it
-// (download.go). The picker (picker.go) decides which piece to ask of whom
+// (download.go). The picker (pkg/choice) decides which piece to ask of whom
 // and is a pure function of values. Uploads (upload.go) serve what has been
 // verified. What the engine needs of the world is declared in needs.go; it
 // knows no socket, no file and no registry.

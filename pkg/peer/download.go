@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -53,7 +54,7 @@ type download struct {
 	sizing  bool   // a size is known, the ingest is being opened
 	ingest  Ingest // nil until then
 	have    piece.Bitfield
-	picker  *picker
+	picker  *choice.Picker
 	// suppliers are the neighbours that gave the pieces; absent for those
 	// from the origin or the disk.
 	suppliers map[int]scheduler.PeerID
@@ -219,9 +220,9 @@ func (d *download) opened(o opening) {
 	}
 	layout, ingest := o.layout, o.ingest
 	d.layout, d.ingest, d.have = layout, ingest, ingest.Have()
-	d.picker = newPicker(d.rng, layout.Count())
+	d.picker = choice.NewPicker(d.rng, layout.Count())
 	for i := range d.have.All() {
-		d.picker.need.Clear(i)
+		d.picker.Need.Clear(i)
 		_, n := layout.Bounds(i)
 		d.p.stats.resumed.Add(n)
 	}
@@ -354,7 +355,7 @@ func (d *download) got(i int, claim piece.Digest, now time.Time) bool {
 	if !d.have.Set(i) {
 		return false
 	}
-	d.picker.need.Clear(i)
+	d.picker.Need.Clear(i)
 	delete(d.partial.since, i)
 	d.partial.news = true
 	d.moved = now

@@ -7,28 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 const (
-	// maxFetches bounds the pieces under way to one download from all
-	// neighbours together. Fewer at a time finish sooner each and can be
-	// passed on sooner.
-	maxFetches = 6
-	// nodeFetches bounds those of all downloads of a node together, but each
-	// may have minFetches: with five layers at six pieces each a piece
-	// would take five times as long, and so would the first of a layer.
-	nodeFetches = 8
-	minFetches  = 2
-	// perNeighbour is how many requests one neighbour has outstanding:
-	// one in transfer, one behind it, so that the line never waits for us.
-	perNeighbour = 2
-	// perNeighbourFast replaces it where a piece takes less than fastPiece,
-	// so that round trips do not show.
-	perNeighbourFast = 4
-	fastPiece        = 20 * time.Millisecond
-
 	// A piece has a deadline of deadlineFactor × the median time of its
 	// like, at least minDeadline; past hedgeFactor × the median a second
 	// neighbour is asked as well. Until a median is known a piece may show
@@ -39,9 +23,7 @@ const (
 	firstByteWait  = 1500 * time.Millisecond
 	// queueWait is how long a piece may show no byte in any case: the neighbour
 	// may have it wait for a slot for half of that, and then says so.
-	queueWait = 2 * slotWait
-	// busyWait is how long a neighbour that was busy is left alone.
-	busyWait = 60 * time.Millisecond
+	queueWait = 2 * choice.SlotWait
 )
 
 // fetch is one piece on its way from one neighbour.
@@ -79,13 +61,11 @@ func (f *fetch) stop() {
 // startFetches asks neighbours for pieces while there are both. Each round
 // gives every neighbour at most one more, so that requests spread.
 func (d *download) startFetches(now time.Time) {
-	if d.picker.need.Count() == 0 {
+	if d.picker.Need.Count() == 0 {
 		return
 	}
-	limit := perNeighbour
-	if t, ok := d.p.pace.expect(d.layout.PieceSize()); ok && t < fastPiece {
-		limit = perNeighbourFast
-	}
+	usual, _ := d.p.pace.expect(d.layout.PieceSize())
+	limit := choice.Depth(usual)
 	front := d.front()
 	for depth := 1; depth <= limit; depth++ {
 		for _, n := range d.shuffled() {
@@ -97,7 +77,7 @@ func (d *download) startFetches(now time.Time) {
 			}
 			i, ok := d.urgent(&n.has)
 			if !ok {
-				i, ok = d.picker.pick(&n.has, front)
+				i, ok = d.picker.Pick(&n.has, front)
 			}
 			if ok {
 				d.startFetch(i, n, false, now)
@@ -108,8 +88,7 @@ func (d *download) startFetches(now time.Time) {
 
 // mayFetch reports whether one more piece may be asked for now.
 func (d *download) mayFetch() bool {
-	n := len(d.fetches)
-	return n < minFetches || n < maxFetches && d.p.fetching.Load() < nodeFetches
+	return choice.MayFetch(len(d.fetches), int(d.p.fetching.Load()))
 }
 
 // front is the first piece that the slowest reader still waits for.
@@ -139,7 +118,7 @@ func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
 		cancel: cancel, started: now, moved: now,
 	}
 	d.fetches[i] = append(d.fetches[i], f)
-	d.picker.need.Clear(i)
+	d.picker.Need.Clear(i)
 	n.outstanding++
 	d.p.fetching.Add(1)
 	off, length := d.layout.Bounds(i)
@@ -198,10 +177,10 @@ func (d *download) fetched(f *fetch, err error) {
 		d.p.stats.busy.Add(1)
 		d.heardOf = now
 		d.board.promised.Store(now.UnixNano())
-		n.coolUntil = now.Add(busyWait + time.Duration(d.rng.Int64N(int64(busyWait))))
+		n.coolUntil = now.Add(choice.BusyWait + time.Duration(d.rng.Int64N(int64(choice.BusyWait))))
 	case errors.Is(err, ErrNotHeld):
 		if n.has.Clear(f.piece) {
-			d.picker.rarity[f.piece]--
+			d.picker.Rarity[f.piece]--
 		}
 	case errors.Is(err, ErrNoSpace):
 		d.fail(err)
@@ -253,7 +232,7 @@ func (d *download) dropFetch(f *fetch) {
 // neighbour only when somebody waits for it: at the end, or for a reader.
 // Earlier there is other work, and what has arrived of it would be lost.
 func (d *download) tickFetches(now time.Time) {
-	front, endgame := d.front(), d.picker == nil || d.picker.need.Count() == 0
+	front, endgame := d.front(), d.picker == nil || d.picker.Need.Count() == 0
 	for i, fs := range d.fetches {
 		f := fs[0]
 		_, length := d.layout.Bounds(i)
@@ -288,7 +267,7 @@ func (d *download) hedgeFetch(i int, slow *fetch, now time.Time) {
 			best = n
 		}
 	}
-	if best == nil || best.outstanding >= perNeighbour {
+	if best == nil || best.outstanding >= choice.PerNeighbour {
 		return
 	}
 	d.p.stats.hedges.Add(1)

@@ -81,7 +81,7 @@ func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool)
 	d.leases[l] = struct{}{}
 	d.p.stats.leases.Add(1)
 	for i := run.First; i < run.End; i++ {
-		d.picker.need.Clear(i)
+		d.picker.Need.Clear(i)
 	}
 	if id == 0 {
 		d.p.stats.selfLeases.Add(1)

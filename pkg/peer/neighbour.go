@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -12,10 +13,6 @@ const (
 	// maxNeighbours bounds the edges of one download. The scheduler hands
 	// out about 16; peers that it sent the other way come on top.
 	maxNeighbours = 40
-	// haveEvery is how long verified pieces may wait to be announced
-	// together. Neighbours' knowledge must be fresher than the time that a
-	// few pieces take, and 5 ms is that at 10 Gbit/s.
-	haveEvery = 5 * time.Millisecond
 	// offerWait is how long a neighbour may take to answer an offer, and
 	// offerTries how often it is asked, before it is reported.
 	offerWait  = 1500 * time.Millisecond
@@ -150,7 +147,7 @@ func (d *download) admit(n *neighbour) {
 		n.claims[i] = o.Claims[k]
 		k++
 	}
-	d.picker.add(&n.has)
+	d.picker.Add(&n.has)
 	for _, m := range n.backlog {
 		d.heard(n, m)
 	}
@@ -160,7 +157,7 @@ func (d *download) admit(n *neighbour) {
 // forget takes a neighbour's pieces out of the count.
 func (d *download) forget(n *neighbour) {
 	if d.picker != nil && n.has.Len() > 0 {
-		d.picker.remove(&n.has)
+		d.picker.Remove(&n.has)
 	}
 	n.open, n.has, n.claims = false, piece.Bitfield{}, nil
 }
@@ -189,7 +186,7 @@ func (d *download) heard(n *neighbour, m Have) {
 	for _, c := range m.Pieces {
 		if c.Index >= 0 && c.Index < n.has.Len() && n.has.Set(c.Index) {
 			n.claims[c.Index] = c.Digest
-			d.picker.rarity[c.Index]++
+			d.picker.Rarity[c.Index]++
 		}
 	}
 }
@@ -283,7 +280,7 @@ func (d *download) flushHave(now time.Time) {
 	if len(d.fresh) == 0 {
 		return
 	}
-	if wait := haveEvery - now.Sub(d.lastHave); wait > 0 {
+	if wait := choice.HaveEvery - now.Sub(d.lastHave); wait > 0 {
 		d.flush.Reset(wait)
 		return
 	}

@@ -1,56 +1,29 @@
 package peer
 
 import (
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-const (
-	// paceSamples is how many transfers the rolling median looks back on.
-	paceSamples = 33
-	// paceMin is how many it needs before it says anything.
-	paceMin = 5
-)
-
-// pace is the rolling median of how long this node's piece transfers take,
-// over all downloads. The zero value is ready.
+// pace is choice.Pace for goroutines. The zero value is ready.
 type pace struct {
-	mu      sync.Mutex // guards what follows
-	samples []float64  // seconds a byte, a ring
-	next    int
-	median  float64
+	mu     sync.Mutex // guards what follows
+	median choice.Pace
 }
 
-// observe adds one transfer of n bytes.
 func (p *pace) observe(n int64, took time.Duration) {
-	if n <= 0 {
-		return
-	}
-	s := took.Seconds() / float64(n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.samples) < paceSamples {
-		p.samples = append(p.samples, s)
-	} else {
-		p.samples[p.next] = s
-		p.next = (p.next + 1) % paceSamples
-	}
-	sorted := slices.Clone(p.samples)
-	slices.Sort(sorted)
-	p.median = sorted[len(sorted)/2]
+	p.median.Observe(n, took)
 }
 
-// expect is how long n bytes usually take; false while too little is known.
 func (p *pace) expect(n int64) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.samples) < paceMin {
-		return 0, false
-	}
-	return time.Duration(p.median * float64(n) * float64(time.Second)), true
+	return p.median.Expect(n)
 }
 
 const (

@@ -82,7 +82,7 @@ func (d *download) heed(now time.Time) {
 	}
 	d.partial.wanted = wanted
 	if d.partial.on {
-		d.picker.need = piece.NewBitfield(d.layout.Count())
+		d.picker.Need = piece.NewBitfield(d.layout.Count())
 	}
 	since := make(map[int]time.Time)
 	for i := range wanted.All() {
@@ -124,7 +124,7 @@ func (d *download) miss(i int) {
 	if d.have.Has(i) || len(d.fetches[i]) > 0 || d.leased(i) || d.partial.on && !d.partial.wanted.Has(i) {
 		return
 	}
-	d.picker.need.Set(i)
+	d.picker.Need.Set(i)
 }
 
 // upgrade makes a partial download an ordinary one, with a right to leases.
@@ -184,7 +184,7 @@ func (d *download) takeTurns(now time.Time) {
 	for len(d.leases) < most {
 		first, at := -1, time.Time{}
 		for i := range d.partial.since {
-			if !d.picker.need.Has(i) || d.picker.rarity[i] > 0 {
+			if !d.picker.Need.Has(i) || d.picker.Rarity[i] > 0 {
 				continue
 			}
 			if t := d.turnOf(i); first < 0 || t.Before(at) || t.Equal(at) && i < first {
@@ -209,7 +209,7 @@ func (d *download) runOfTurns(first int, now time.Time) piece.Range {
 	run := piece.Range{First: first, End: first + 1}
 	for run.Len() < most {
 		i := run.End
-		if _, asked := d.partial.since[i]; !asked || !d.picker.need.Has(i) || d.picker.rarity[i] > 0 || d.turnOf(i).After(now) {
+		if _, asked := d.partial.since[i]; !asked || !d.picker.Need.Has(i) || d.picker.Rarity[i] > 0 || d.turnOf(i).After(now) {
 			break
 		}
 		run.End++
@@ -285,7 +285,7 @@ func (d *download) tellNews() {
 func (d *download) urgent(has *piece.Bitfield) (int, bool) {
 	if !d.partial.on {
 		for i := range d.partial.since {
-			if d.picker.need.Has(i) && has.Has(i) {
+			if d.picker.Need.Has(i) && has.Has(i) {
 				return i, true
 			}
 		}
@@ -305,7 +305,7 @@ func (d *download) hopes() bool {
 		return d.open() > 0
 	}
 	for i := range d.partial.since {
-		if d.picker.rarity[i] > 0 {
+		if d.picker.Rarity[i] > 0 {
 			return true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -35,7 +36,7 @@ type Config struct {
 	Store   Store
 	Network Network
 	// UploadSlots is how many pieces are served at once; 0 means
-	// DefaultUploadSlots.
+	// choice.DefaultSlots.
 	UploadSlots int
 	// Seed makes the choices among equals repeatable; 0 draws one.
 	Seed   uint64
@@ -75,7 +76,7 @@ func New(cfg Config) *Peer {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.UploadSlots <= 0 {
-		cfg.UploadSlots = DefaultUploadSlots
+		cfg.UploadSlots = choice.DefaultSlots
 	}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()

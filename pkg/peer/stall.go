@@ -144,13 +144,13 @@ func (d *download) selfRead(share int, random bool) bool {
 
 // nextRun chooses the pieces of a read on the peer's own account.
 func (d *download) nextRun(share int, random bool) (piece.Range, bool) {
-	need := &d.picker.need
+	need := &d.picker.Need
 	first, seen := -1, 0
 	front := d.front()
 	for _, from := range []int{front, 0} {
 		for i := range need.From(from) {
 			switch {
-			case random && d.picker.rarity[i] == 0:
+			case random && d.picker.Rarity[i] == 0:
 				if seen++; d.rng.IntN(seen) == 0 {
 					first = i
 				}

@@ -2,11 +2,6 @@ package peer
 
 import "io"
 
-// DefaultUploadSlots is how many pieces a peer serves at once. Few transfers
-// at a time finish sooner each, and a piece helps the swarm only once it is
-// whole somewhere else.
-const DefaultUploadSlots = 4
-
 // Upload is the content that one child gets. Reader is limited to the bytes
 // asked for; on a disk store it is an *io.LimitedReader over an *os.File, so
 // that copying it to a TCP connection uses sendfile.

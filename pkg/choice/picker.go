@@ -1,4 +1,4 @@
-package peer
+package choice
 
 import (
 	"math/rand/v2"
@@ -11,43 +11,45 @@ import (
 // the whole blob, while strictly in order costs a multiple.
 const WindowPieces = 32
 
-// picker chooses which piece to ask of a neighbour: the rarest of the window,
+// Picker chooses which piece to ask of a neighbour: the rarest of the window,
 // at random among equals; past the window when the neighbour has nothing in
 // it, so that no uplink idles. It is a plain value: no clock, no I/O.
-type picker struct {
+type Picker struct {
 	rng *rand.Rand
-	// rarity is how many neighbours have each piece.
-	rarity []uint16
-	// need are the pieces that are neither here nor on their way.
-	need piece.Bitfield
+	// Rarity is how many neighbours have each piece.
+	Rarity []uint16
+	// Need are the pieces that are neither here nor on their way.
+	Need piece.Bitfield
 }
 
-func newPicker(rng *rand.Rand, pieces int) *picker {
-	return &picker{rng: rng, rarity: make([]uint16, pieces), need: piece.FullBitfield(pieces)}
+// NewPicker is a picker for a blob of which nothing is here and nobody has
+// anything yet. It draws from rng, which stays the caller's.
+func NewPicker(rng *rand.Rand, pieces int) *Picker {
+	return &Picker{rng: rng, Rarity: make([]uint16, pieces), Need: piece.FullBitfield(pieces)}
 }
 
-// pick names a needed piece that has holds; false if there is none. front is
+// Pick names a needed piece that has holds; false if there is none. front is
 // the first piece that the slowest reader still waits for; it comes before
 // all others, since everybody has it soon and rarest first alone would leave
 // it, and the reader, to the end.
-func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
-	if k.need.Has(front) && has.Has(front) {
+func (k *Picker) Pick(has *piece.Bitfield, front int) (int, bool) {
+	if k.Need.Has(front) && has.Has(front) {
 		return front, true
 	}
 	best := -1 // the choice so far
 	ties := 0
 	consider := func(i int) {
 		switch {
-		case best < 0 || k.rarity[i] < k.rarity[best]:
+		case best < 0 || k.Rarity[i] < k.Rarity[best]:
 			best, ties = i, 1
-		case k.rarity[i] == k.rarity[best]:
+		case k.Rarity[i] == k.Rarity[best]:
 			if ties++; k.rng.IntN(ties) == 0 {
 				best = i
 			}
 		}
 	}
 	end := front + WindowPieces
-	for i := range k.need.From(front) {
+	for i := range k.Need.From(front) {
 		if best >= 0 && best < end && i >= end {
 			return best, true
 		}
@@ -58,7 +60,7 @@ func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
 	if best >= 0 {
 		return best, true
 	}
-	for i := range k.need.From(0) { // readers ahead of front left these
+	for i := range k.Need.From(0) { // readers ahead of front left these
 		if i >= front {
 			break
 		}
@@ -69,15 +71,15 @@ func (k *picker) pick(has *piece.Bitfield, front int) (int, bool) {
 	return best, best >= 0
 }
 
-// add counts the pieces of a neighbour's bitfield; remove takes them back.
-func (k *picker) add(has *piece.Bitfield) {
+// Add counts the pieces of a neighbour's bitfield; Remove takes them back.
+func (k *Picker) Add(has *piece.Bitfield) {
 	for i := range has.All() {
-		k.rarity[i]++
+		k.Rarity[i]++
 	}
 }
 
-func (k *picker) remove(has *piece.Bitfield) {
+func (k *Picker) Remove(has *piece.Bitfield) {
 	for i := range has.All() {
-		k.rarity[i]--
+		k.Rarity[i]--
 	}
 }

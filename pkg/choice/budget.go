@@ -1,0 +1,45 @@
+package choice
+
+import "time"
+
+// How much a peer asks for at a time.
+const (
+	// MaxFetches bounds the pieces under way to one download from all
+	// neighbours together. Fewer at a time finish sooner each and can be
+	// passed on sooner.
+	MaxFetches = 6
+	// NodeFetches bounds those of all downloads of a node together, but each
+	// may have minFetches: with five layers at six pieces each a piece
+	// would take five times as long, and so would the first of a layer.
+	NodeFetches = 8
+	minFetches  = 2
+	// PerNeighbour is how many requests one neighbour has outstanding:
+	// one in transfer, one behind it, so that the line never waits for us.
+	PerNeighbour = 2
+	// perNeighbourFast replaces it where a piece takes less than fastPiece,
+	// so that round trips do not show.
+	perNeighbourFast = 4
+	fastPiece        = 20 * time.Millisecond
+	// HaveEvery is how long verified pieces may wait to be announced
+	// together. Neighbours' knowledge must be fresher than the time that a
+	// few pieces take, and 5 ms is that at 10 Gbit/s.
+	HaveEvery = 5 * time.Millisecond
+	// BusyWait is how long a neighbour that was busy is left alone, and up to
+	// twice that.
+	BusyWait = 60 * time.Millisecond
+)
+
+// MayFetch reports whether a download with so many pieces under way, at a node
+// with so many over all, may ask for one more.
+func MayFetch(download, node int) bool {
+	return download < minFetches || download < MaxFetches && node < NodeFetches
+}
+
+// Depth is how many requests one neighbour may have outstanding, if a piece
+// takes so long; 0 if that is not known.
+func Depth(pieceTime time.Duration) int {
+	if pieceTime > 0 && pieceTime < fastPiece {
+		return perNeighbourFast
+	}
+	return PerNeighbour
+}
