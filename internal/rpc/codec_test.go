@@ -106,7 +106,7 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	switch rapid.IntRange(0, 4).Draw(t, "kind") {
 	case 0:
 		size, _ := drawHave(t)
 		return scheduler.Introduce{To: "me", Digest: d, Size: size, Peers: rapid.SliceOfN(drawPeer, 0, 4).Draw(t, "peers"), Reason: why}
@@ -117,6 +117,9 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 		l.Pieces.First = rapid.IntRange(0, piece.MaxPieces-1).Draw(t, "first")
 		l.Pieces.End = rapid.IntRange(l.Pieces.First+1, piece.MaxPieces).Draw(t, "end")
 		return scheduler.Grant{To: "me", Digest: d, Reason: why, Lease: l}
+	case 3:
+		ms := rapid.Int64Range(0, maxWait.Milliseconds()).Draw(t, "ms")
+		return scheduler.Wait{To: "me", Digest: d, For: time.Duration(ms) * time.Millisecond, Reason: why}
 	default:
 		return scheduler.Revoke{To: "me", Digest: d, Lease: drawLease.Draw(t, "lease"), Reason: why}
 	}

@@ -200,6 +200,10 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.AttachResponse) (scheduler.De
 		r, err := decodeRevoke(d.Revoke)
 		r.To = to
 		return orError[scheduler.Decision](r, malformed("revoke", err))
+	case *p2pdv1.AttachResponse_Wait:
+		w, err := decodeWait(d.Wait)
+		w.To = to
+		return orError[scheduler.Decision](w, malformed("wait", err))
 	}
 	return nil, nil
 }
@@ -264,5 +268,17 @@ func decodeRevoke(m *p2pdv1.Revoke) (d scheduler.Revoke, err error) {
 		return d, err
 	}
 	d.Lease = scheduler.LeaseID(m.GetLease())
+	return d, nil
+}
+
+func decodeWait(m *p2pdv1.Wait) (d scheduler.Wait, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	ms := m.GetForMs()
+	if ms < 0 || ms > maxWait.Milliseconds() {
+		return d, bad("for_ms", "%d, at most %d are allowed", ms, maxWait.Milliseconds())
+	}
+	d.For = time.Duration(ms) * time.Millisecond
 	return d, nil
 }

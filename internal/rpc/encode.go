@@ -85,6 +85,10 @@ func encodeDecision(d scheduler.Decision) *p2pdv1.AttachResponse {
 		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Revoke{Revoke: &p2pdv1.Revoke{
 			Digest: d.Digest[:], Lease: uint64(d.Lease), Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.Wait:
+		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Wait{Wait: &p2pdv1.Wait{
+			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
+		}}}
 	}
 	return nil
 }

@@ -115,6 +115,9 @@ func TestMalformedDecisions(t *testing.T) {
 	revoke := func(r *p2pdv1.Revoke) *p2pdv1.AttachResponse {
 		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Revoke{Revoke: r}}
 	}
+	wait := func(w *p2pdv1.Wait) *p2pdv1.AttachResponse {
+		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Wait{Wait: w}}
+	}
 	for field, m := range map[string]*p2pdv1.AttachResponse{
 		"introduce.digest":      introduce(nil),
 		"introduce.size":        introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
@@ -129,6 +132,9 @@ func TestMalformedDecisions(t *testing.T) {
 		"grant.first: ":         grant(&p2pdv1.Grant{Digest: good, First: 2, End: 2}),
 		"grant.end":             grant(&p2pdv1.Grant{Digest: good, End: piece.MaxPieces + 1}),
 		"revoke.digest":         revoke(nil),
+		"wait.digest":           wait(nil),
+		"wait.for_ms":           wait(&p2pdv1.Wait{Digest: good, ForMs: -1}),
+		"wait.for_ms: ":         wait(&p2pdv1.Wait{Digest: good, ForMs: maxWait.Milliseconds() + 1}),
 	} {
 		d, err := decodeDecision("me", m)
 		if d != nil || !errors.Is(err, errMalformed) || !strings.Contains(err.Error(), ": "+field) {
@@ -187,6 +193,7 @@ func FuzzDecodeDecision(f *testing.F) {
 		scheduler.Part{Peers: []scheduler.PeerID{"x"}},
 		scheduler.Grant{Lease: scheduler.Lease{ID: 1, Pieces: piece.Range{First: 2, End: 3}}},
 		scheduler.Revoke{Lease: 1},
+		scheduler.Wait{For: 5},
 	} {
 		b, err := proto.Marshal(encodeDecision(d))
 		if err != nil {

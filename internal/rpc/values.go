@@ -33,6 +33,8 @@ const (
 	maxReason     = 4096 // bytes of a reason
 	maxLeases     = 256  // leases in one Progress
 	maxRetryAfter = time.Hour
+	// maxWait bounds how long a peer may be asked to wait.
+	maxWait = time.Minute
 )
 
 // errMalformed is wrapped by every error of decoding. The rest of its text

@@ -7,9 +7,9 @@ import (
 )
 
 // WindowPieces is how far ahead of the slowest reader pieces are preferred.
-// Rarest first within 16 to 32 pieces loses nothing against rarest first over
-// the whole blob, while strictly in order costs a multiple.
-const WindowPieces = 32
+// Rarest first within it loses nothing against rarest first over the whole
+// blob, while strictly in order costs a multiple.
+const WindowPieces = 128
 
 // Picker chooses which piece to ask of a neighbour: the rarest of the window,
 // at random among equals; past the window when the neighbour has nothing in
@@ -49,24 +49,20 @@ func (k *Picker) Pick(has *piece.Bitfield, front int) (int, bool) {
 		}
 	}
 	end := front + WindowPieces
-	for i := range k.Need.From(front) {
+	for i := range k.Need.Common(has, front) {
 		if best >= 0 && best < end && i >= end {
 			return best, true
 		}
-		if has.Has(i) {
-			consider(i)
-		}
+		consider(i)
 	}
 	if best >= 0 {
 		return best, true
 	}
-	for i := range k.Need.From(0) { // readers ahead of front left these
+	for i := range k.Need.Common(has, 0) { // readers ahead of front left these
 		if i >= front {
 			break
 		}
-		if has.Has(i) {
-			consider(i)
-		}
+		consider(i)
 	}
 	return best, best >= 0
 }

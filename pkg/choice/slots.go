@@ -7,16 +7,17 @@ import (
 
 // What a peer that serves others goes by.
 const (
-	// DefaultSlots is how many pieces a peer serves at once. Few transfers
-	// at a time finish sooner each, and a piece helps the swarm only once it
-	// is whole somewhere else.
-	DefaultSlots = 4
+	// DefaultSlots is how many pieces a peer serves at once: as many as each
+	// asks for. Fewer finish sooner each, but some lines then idle while
+	// others queue.
+	DefaultSlots = 6
 	// SlotWait is how long a child may wait for a slot before it is told
 	// to ask somebody else.
 	SlotWait = 500 * time.Millisecond
 	// maxWaiting bounds the children in the queue. Past it the answer is
-	// Busy at once.
-	maxWaiting = 128
+	// Busy at once: they get the piece sooner from somebody else, or ask for
+	// another one.
+	maxWaiting = 8
 	// spreadTime is how long whoever got a piece is left to pass it on.
 	spreadTime = 3 * time.Second
 	// maxGifts bounds the pieces remembered for that.

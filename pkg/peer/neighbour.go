@@ -11,8 +11,8 @@ import (
 
 const (
 	// maxNeighbours bounds the edges of one download. The scheduler hands
-	// out about 16; peers that it sent the other way come on top.
-	maxNeighbours = 40
+	// out 40 at most; some that it has parted may not know yet.
+	maxNeighbours = 48
 	// offerWait is how long a neighbour may take to answer an offer, and
 	// offerTries how often it is asked, before it is reported.
 	offerWait  = 1500 * time.Millisecond

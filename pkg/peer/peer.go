@@ -305,6 +305,10 @@ func (p *Peer) Decide(dec scheduler.Decision) {
 		if d := p.running(dec.Digest); d != nil {
 			d.post(func() { d.revoked(dec) })
 		}
+	case scheduler.Wait:
+		if d := p.running(dec.Digest); d != nil {
+			d.post(func() { d.told(dec, time.Now()) })
+		}
 	}
 }
 

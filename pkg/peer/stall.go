@@ -28,6 +28,9 @@ const (
 	// with others, waits for a byte. A queue is not a failure, and jumping
 	// it by the origin would cost every byte twice under load.
 	takeAnyway = 5 * time.Second
+	// maxWait is how long a peer that receives nothing waits at most when the
+	// scheduler asks it to: it may be wrong.
+	maxWait = 30 * time.Second
 	// helpFor is how long a peer without a scheduler goes on reading what falls
 	// to others, once nothing came from them.
 	helpFor = 5 * time.Second
@@ -80,11 +83,17 @@ func (d *download) tickStall(now time.Time) {
 	if now.Sub(d.heardOf) < takeAfter {
 		patience += takeAnyway - takeAfter
 	}
-	if still > patience && len(d.leases) == 0 {
+	if still > patience && len(d.leases) == 0 && (now.After(d.waitUntil) || still > maxWait) {
 		d.log.Debug("nobody sends anything: taking a piece from the origin")
 		d.selfRead(1, false)
 		d.drawPatience()
 	}
+}
+
+// told takes the scheduler's word that what is missing is on its way.
+func (d *download) told(dec scheduler.Wait, now time.Time) {
+	d.waitUntil = now.Add(dec.For)
+	d.board.promised.Store(now.UnixNano())
 }
 
 // lookAfterMyself shares the origin without a scheduler: alone by several

@@ -147,6 +147,25 @@ func ParseBitfield(p []byte) (Bitfield, error) {
 	return b, nil
 }
 
+// Common yields the pieces from i on that are set in both b and o, in order.
+// One may be longer than the other.
+func (b *Bitfield) Common(o *Bitfield, i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		i := max(i, 0)
+		for w := i >> 6; w < min(len(b.words), len(o.words)); w++ {
+			word := b.words[w] & o.words[w]
+			if w == i>>6 {
+				word &= ^uint64(0) << (i & 63)
+			}
+			for ; word != 0; word &= word - 1 {
+				if !yield(w<<6 + bits.TrailingZeros64(word)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // From yields the pieces from i on that are set, in order.
 func (b *Bitfield) From(i int) iter.Seq[int] {
 	return func(yield func(int) bool) {

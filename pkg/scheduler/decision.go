@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -64,6 +66,16 @@ type Revoke struct {
 	Reason string
 }
 
+// Wait asks To, which receives nothing, to leave the origin alone for a while:
+// what it misses is being read, or others have it. Were a whole swarm to help
+// itself, an origin that is only slow would be buried.
+type Wait struct {
+	To     PeerID
+	Digest piece.Digest
+	For    time.Duration
+	Reason string
+}
+
 // Recipient implements Decision.
 func (d Introduce) Recipient() PeerID { return d.To }
 
@@ -76,6 +88,9 @@ func (d Grant) Recipient() PeerID { return d.To }
 // Recipient implements Decision.
 func (d Revoke) Recipient() PeerID { return d.To }
 
+// Recipient implements Decision.
+func (d Wait) Recipient() PeerID { return d.To }
+
 // Why implements Decision.
 func (d Introduce) Why() string { return d.Reason }
 
@@ -87,3 +102,6 @@ func (d Grant) Why() string { return d.Reason }
 
 // Why implements Decision.
 func (d Revoke) Why() string { return d.Reason }
+
+// Why implements Decision.
+func (d Wait) Why() string { return d.Reason }

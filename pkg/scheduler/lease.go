@@ -131,21 +131,27 @@ func (s *Scheduler) mayHold(m *member) bool {
 // Towards the end leases become smaller, so that no holder is left with a
 // long run while the others wait.
 func (s *Scheduler) give(m *member, whole bool, most int64) {
-	sw := m.swarm
-	s.next++
-	l := &lease{id: s.next, swarm: sw, holder: m, whole: whole, moved: s.now, granted: s.now, host: s.hosts[m.origin]}
-	if l.host == nil {
-		l.host = &host{}
-		s.hosts[m.origin] = l.host
-	}
+	sw, run := m.swarm, piece.Range{}
 	why := "the size of the blob is not known"
 	switch {
 	case whole && sw.size != SizeUnknown:
-		l.pieces = piece.Range{First: 0, End: sw.layout.Count()}
+		run = piece.Range{First: 0, End: sw.layout.Count()}
 		why = "the origin serves no ranges"
 	case !whole:
-		l.pieces = sw.nextRun(s.leasePieces(sw, most))
-		why = fmt.Sprintf("nobody has pieces %v", l.pieces)
+		run = sw.nextRun(s.leasePieces(sw, most))
+		why = fmt.Sprintf("nobody has pieces %v", run)
+	}
+	s.lend(m, run, whole, why)
+}
+
+// lend makes a lease and tells its holder.
+func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
+	sw := m.swarm
+	s.next++
+	l := &lease{id: s.next, swarm: sw, holder: m, pieces: run, whole: whole, moved: s.now, granted: s.now, host: s.hosts[m.origin]}
+	if l.host == nil {
+		l.host = &host{}
+		s.hosts[m.origin] = l.host
 	}
 	sw.cover(l.pieces)
 	sw.leases = append(sw.leases, l)

@@ -86,8 +86,10 @@ func (s *Scheduler) connect(m *member) {
 	}
 }
 
-// link makes up to n edges between m and candidates, those with the fewest
-// edges of a random sample first. It returns how many it made.
+// link makes up to n edges between m and candidates, drawn at random. (Were
+// those preferred that have few edges, everybody would be linked to those who
+// came just before: a mesh as long as the queue at the door.) It returns how
+// many it made.
 func (s *Scheduler) link(m *member, candidates []*member, n int, why string) int {
 	if n <= 0 {
 		return 0
@@ -98,7 +100,6 @@ func (s *Scheduler) link(m *member, candidates []*member, n int, why string) int
 			fit = append(fit, c)
 		}
 	}
-	slices.SortStableFunc(fit, func(a, b *member) int { return len(a.edges) - len(b.edges) })
 	fit = fit[:min(n, len(fit))]
 	for _, c := range fit {
 		m.edges = append(m.edges, c)
@@ -222,31 +223,4 @@ func (s *Scheduler) shun(m, o *member) {
 		clear(m.shunned)
 	}
 	m.shunned[o.node.peer.ID] = s.now.Add(shunPair)
-}
-
-// rescue helps a member that receives nothing: with a lease on a piece that
-// nobody has, else with neighbours that have what it misses.
-func (s *Scheduler) rescue(m *member) {
-	sw := m.swarm
-	s.stats.Stalls++
-	if sw.size == SizeUnknown || s.grantExtra(m) {
-		return
-	}
-	var useful []*member
-	for _, c := range s.sample(sw.order, sampleFactor*s.cfg.Neighbours) {
-		if m.lacks(c) {
-			useful = append(useful, c)
-		}
-	}
-	s.link(m, useful, 2, "it stalled and these have what it misses")
-}
-
-// lacks reports whether o has a piece that m misses.
-func (m *member) lacks(o *member) bool {
-	for i := range o.have.All() {
-		if !m.have.Has(i) {
-			return true
-		}
-	}
-	return false
 }

@@ -12,9 +12,9 @@ const (
 	// DefaultNeighbours: a mesh of degree 16 to 20 comes within a tenth of
 	// the bound at a thousand peers; more costs messages and gains nothing.
 	DefaultNeighbours = 16
-	// DefaultMaxNeighbours leaves room for those who come later and find
-	// everybody at DefaultNeighbours.
-	DefaultMaxNeighbours = 24
+	// DefaultMaxNeighbours leaves room for those who come later: each brings
+	// DefaultNeighbours edges, so that a member has twice as many in the mean.
+	DefaultMaxNeighbours = 40
 	// DefaultTopologyShare is how many of the neighbours are near ones, so
 	// that bytes cross a zone once and then spread inside. More would cut
 	// the mesh into islands.
@@ -253,6 +253,9 @@ func (s *Scheduler) summary(e Summary) {
 		s.grant(sw)
 		if b.Stalled && !m.complete {
 			s.rescue(m)
+		}
+		if !b.Stalled {
+			m.stalled = time.Time{}
 		}
 	}
 }

@@ -9,7 +9,7 @@ type Stats struct {
 
 	LeasesGranted, LeasesDone, LeasesFailed, LeasesExpired int64
 	LeasesSlow                                             int64 // taken back for being read far slower than others
-	Introductions, Parts, Grants, Revocations              int64
+	Introductions, Parts, Grants, Revocations, Waits       int64
 	// Blames are counted by Fault.
 	Blames [False + 1]int64
 	// Stalls are calls for help.
@@ -42,6 +42,8 @@ func (s *Scheduler) count() {
 			s.stats.Grants++
 		case Revoke:
 			s.stats.Revocations++
+		case Wait:
+			s.stats.Waits++
 		}
 	}
 }

@@ -51,6 +51,10 @@ type member struct {
 	idle     map[PeerID]int // summaries in a row without a byte from it
 	rewired  time.Time
 	missed   int // how often others could not reach it
+	// stalled is since when it has called for help in vain, and stalledAt how
+	// many pieces it had then.
+	stalled   time.Time
+	stalledAt int
 }
 
 func newSwarm(d piece.Digest, now time.Time) *swarm {

@@ -132,6 +132,8 @@ func (s *stage) show(ds []scheduler.Decision) {
 			}
 		case scheduler.Revoke:
 			what = fmt.Sprintf("lease %d on %s is revoked", d.Lease, s.names[d.Digest])
+		case scheduler.Wait:
+			what = fmt.Sprintf("wait for %v for %s", d.For, s.names[d.Digest])
 		}
 		fmt.Fprintf(&s.out, "    %s: %s (%s)\n", d.Recipient(), what, d.Why())
 	}

@@ -17,6 +17,7 @@ const (
 	takeAfter  = 1500 * time.Millisecond
 	takeJitter = 150 * time.Millisecond
 	takeAnyway = 5 * time.Second
+	maxWait    = 30 * time.Second
 )
 
 // What happens to a download.
@@ -47,6 +48,8 @@ type download struct {
 	heardOf  int64 // when a neighbour last had something new, or was busy
 	asked    int64
 	patience time.Duration
+	// waitUntil is when the origin may be turned to; the scheduler said so.
+	waitUntil int64
 }
 
 func newDownload(n *node, k int) *download {
@@ -123,7 +126,7 @@ func (d *download) tickStall() {
 	if time.Duration(now-d.heardOf) < takeAfter {
 		patience += takeAnyway - takeAfter
 	}
-	if still > patience {
+	if still > patience && (now > d.waitUntil || still > maxWait) {
 		d.selfRead()
 		d.drawPatience()
 	}

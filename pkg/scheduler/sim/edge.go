@@ -10,7 +10,7 @@ import (
 )
 
 // maxNeighbours bounds the edges of one download, as in pkg/peer.
-const maxNeighbours = 40
+const maxNeighbours = 48
 
 // edge is another peer in the swarm, as a download sees it.
 type edge struct {

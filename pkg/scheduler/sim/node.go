@@ -204,6 +204,10 @@ func (n *node) decided(dec scheduler.Decision) {
 		if d := n.download(dec.Digest); d != nil {
 			d.revoked(dec.Lease)
 		}
+	case scheduler.Wait:
+		if d := n.download(dec.Digest); d != nil {
+			d.waitUntil = n.w.now + int64(dec.For)
+		}
 	}
 }
 

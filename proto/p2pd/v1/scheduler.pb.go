@@ -517,6 +517,7 @@ type AttachResponse struct {
 	//	*AttachResponse_Part
 	//	*AttachResponse_Grant
 	//	*AttachResponse_Revoke
+	//	*AttachResponse_Wait
 	Decision      isAttachResponse_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -595,6 +596,15 @@ func (x *AttachResponse) GetRevoke() *Revoke {
 	return nil
 }
 
+func (x *AttachResponse) GetWait() *Wait {
+	if x != nil {
+		if x, ok := x.Decision.(*AttachResponse_Wait); ok {
+			return x.Wait
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Decision interface {
 	isAttachResponse_Decision()
 }
@@ -615,6 +625,10 @@ type AttachResponse_Revoke struct {
 	Revoke *Revoke `protobuf:"bytes,4,opt,name=revoke,proto3,oneof"`
 }
 
+type AttachResponse_Wait struct {
+	Wait *Wait `protobuf:"bytes,5,opt,name=wait,proto3,oneof"`
+}
+
 func (*AttachResponse_Introduce) isAttachResponse_Decision() {}
 
 func (*AttachResponse_Part) isAttachResponse_Decision() {}
@@ -622,6 +636,8 @@ func (*AttachResponse_Part) isAttachResponse_Decision() {}
 func (*AttachResponse_Grant) isAttachResponse_Decision() {}
 
 func (*AttachResponse_Revoke) isAttachResponse_Decision() {}
+
+func (*AttachResponse_Wait) isAttachResponse_Decision() {}
 
 // Peer is how to reach a peer.
 type Peer struct {
@@ -1569,6 +1585,67 @@ func (x *Revoke) GetReason() string {
 	return ""
 }
 
+// Wait asks a peer that receives nothing to leave the origin alone meanwhile.
+type Wait struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`             // as in Membership
+	ForMs         int64                  `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // not negative
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wait) Reset() {
+	*x = Wait{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wait) ProtoMessage() {}
+
+func (x *Wait) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wait.ProtoReflect.Descriptor instead.
+func (*Wait) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Wait) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Wait) GetForMs() int64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+func (x *Wait) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_p2pd_v1_scheduler_proto protoreflect.FileDescriptor
 
 const file_p2pd_v1_scheduler_proto_rawDesc = "" +
@@ -1592,12 +1669,13 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\asummary\x18\x04 \x01(\v2\x10.p2pd.v1.SummaryH\x00R\asummary\x12&\n" +
 	"\x05blame\x18\x05 \x01(\v2\x0e.p2pd.v1.BlameH\x00R\x05blame\x120\n" +
 	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEndB\a\n" +
-	"\x05event\"\xc8\x01\n" +
+	"\x05event\"\xed\x01\n" +
 	"\x0eAttachResponse\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
 	"\x05grant\x18\x03 \x01(\v2\x0e.p2pd.v1.GrantH\x00R\x05grant\x12)\n" +
-	"\x06revoke\x18\x04 \x01(\v2\x0f.p2pd.v1.RevokeH\x00R\x06revokeB\n" +
+	"\x06revoke\x18\x04 \x01(\v2\x0f.p2pd.v1.RevokeH\x00R\x06revoke\x12#\n" +
+	"\x04wait\x18\x05 \x01(\v2\r.p2pd.v1.WaitH\x00R\x04waitB\n" +
 	"\n" +
 	"\bdecision\"h\n" +
 	"\x04Peer\x12\x0e\n" +
@@ -1667,6 +1745,10 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06Revoke\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\x04Wait\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x15\n" +
+	"\x06for_ms\x18\x02 \x01(\x03R\x05forMs\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason*V\n" +
 	"\x05Fault\x12\x15\n" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x0e\n" +
@@ -1698,7 +1780,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(Fault)(0),             // 0: p2pd.v1.Fault
 	(Outcome)(0),           // 1: p2pd.v1.Outcome
@@ -1724,6 +1806,7 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*Part)(nil),           // 21: p2pd.v1.Part
 	(*Grant)(nil),          // 22: p2pd.v1.Grant
 	(*Revoke)(nil),         // 23: p2pd.v1.Revoke
+	(*Wait)(nil),           // 24: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
@@ -1737,25 +1820,26 @@ var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	21, // 8: p2pd.v1.AttachResponse.part:type_name -> p2pd.v1.Part
 	22, // 9: p2pd.v1.AttachResponse.grant:type_name -> p2pd.v1.Grant
 	23, // 10: p2pd.v1.AttachResponse.revoke:type_name -> p2pd.v1.Revoke
-	9,  // 11: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	11, // 12: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	15, // 13: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	16, // 14: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	17, // 15: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 16: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 17: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	9,  // 18: p2pd.v1.Introduce.peers:type_name -> p2pd.v1.Peer
-	7,  // 19: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	2,  // 20: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	5,  // 21: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	8,  // 22: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	4,  // 23: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	6,  // 24: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	24, // 11: p2pd.v1.AttachResponse.wait:type_name -> p2pd.v1.Wait
+	9,  // 12: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	11, // 13: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	15, // 14: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	16, // 15: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	17, // 16: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	0,  // 17: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	1,  // 18: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	9,  // 19: p2pd.v1.Introduce.peers:type_name -> p2pd.v1.Peer
+	7,  // 20: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	2,  // 21: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	5,  // 22: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	8,  // 23: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	4,  // 24: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	6,  // 25: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -1777,6 +1861,7 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachResponse_Part)(nil),
 		(*AttachResponse_Grant)(nil),
 		(*AttachResponse_Revoke)(nil),
+		(*AttachResponse_Wait)(nil),
 	}
 	file_p2pd_v1_scheduler_proto_msgTypes[9].OneofWrappers = []any{}
 	file_p2pd_v1_scheduler_proto_msgTypes[13].OneofWrappers = []any{}
@@ -1787,7 +1872,7 @@ func file_p2pd_v1_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
