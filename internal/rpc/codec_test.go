@@ -109,7 +109,9 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 	switch rapid.IntRange(0, 4).Draw(t, "kind") {
 	case 0:
 		size, _ := drawHave(t)
-		return scheduler.Introduce{To: "me", Digest: d, Size: size, Peers: rapid.SliceOfN(drawPeer, 0, 4).Draw(t, "peers"), Reason: why}
+		share := scheduler.Share{Of: rapid.IntRange(0, maxPeers).Draw(t, "of")}
+		share.Index = rapid.IntRange(0, max(share.Of-1, 0)).Draw(t, "index")
+		return scheduler.Introduce{To: "me", Digest: d, Size: size, Share: share, Peers: rapid.SliceOfN(drawPeer, 0, 4).Draw(t, "peers"), Reason: why}
 	case 1:
 		return scheduler.Part{To: "me", Digest: d, Peers: rapid.SliceOfN(drawID, 0, 4).Draw(t, "peers"), Reason: why}
 	case 2:

@@ -224,6 +224,9 @@ func decodeIntroduce(m *p2pdv1.Introduce) (d scheduler.Introduce, err error) {
 	if d.Size, err = decodeSize(m.Size); err != nil {
 		return d, err
 	}
+	if d.Share, err = decodeShare(m.GetShareIndex(), m.GetShareOf()); err != nil {
+		return d, err
+	}
 	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
 		return d, err
 	}

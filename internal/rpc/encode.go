@@ -66,6 +66,7 @@ func encodeDecision(d scheduler.Decision) *p2pdv1.AttachResponse {
 	switch d := d.(type) {
 	case scheduler.Introduce:
 		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Reason: encodeReason(d.Reason)}
+		in.ShareIndex, in.ShareOf = encodePiece(d.Share.Index), encodePiece(d.Share.Of)
 		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
 			in.Peers = append(in.Peers, encodePeer(p))
 		}

@@ -121,6 +121,7 @@ func TestMalformedDecisions(t *testing.T) {
 	for field, m := range map[string]*p2pdv1.AttachResponse{
 		"introduce.digest":      introduce(nil),
 		"introduce.size":        introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
+		"introduce.share_index": introduce(&p2pdv1.Introduce{Digest: good, ShareIndex: 2, ShareOf: 2}),
 		"introduce.peers:":      introduce(&p2pdv1.Introduce{Digest: good, Peers: make([]*p2pdv1.Peer, maxPeers+1)}),
 		"introduce.peers[0].id": introduce(&p2pdv1.Introduce{Digest: good, Peers: []*p2pdv1.Peer{nil}}),
 		"introduce.reason":      introduce(&p2pdv1.Introduce{Digest: good, Reason: strings.Repeat("x", maxReason+1)}),

@@ -196,6 +196,14 @@ func decodePieces(first, end uint32, whole bool) (piece.Range, error) {
 	return piece.Range{First: int(first), End: int(end)}, nil
 }
 
+// decodeShare takes a gateway's part; 0 of 0 is no gateway's.
+func decodeShare(index, of uint32) (scheduler.Share, error) {
+	if of > maxPeers || index >= max(of, 1) {
+		return scheduler.Share{}, bad("share_index", "%d of %d", index, of)
+	}
+	return scheduler.Share{Index: int(index), Of: int(of)}, nil
+}
+
 // encodePiece is a piece's number or a count of pieces; layouts keep both far
 // below the limit.
 func encodePiece(i int) uint32 { return uint32(min(max(i, 0), math.MaxInt32)) }

@@ -43,3 +43,7 @@ func Depth(pieceTime time.Duration) int {
 	}
 	return PerNeighbour
 }
+
+// CrossTurn is how long the gateway to which a piece falls has to bring it into
+// the zone, if a piece takes so long, before the next one may.
+func CrossTurn(pieceTime time.Duration) time.Duration { return max(time.Second, 4*pieceTime) }

@@ -55,6 +55,7 @@ type download struct {
 	ingest  Ingest // nil until then
 	have    piece.Bitfield
 	picker  *choice.Picker
+	share   choice.Share // what falls to this peer of what its zone lacks
 	// suppliers are the neighbours that gave the pieces; absent for those
 	// from the origin or the disk.
 	suppliers map[int]scheduler.PeerID
@@ -222,6 +223,7 @@ func (d *download) opened(o opening) {
 	layout, ingest := o.layout, o.ingest
 	d.layout, d.ingest, d.have = layout, ingest, ingest.Have()
 	d.picker = choice.NewPicker(d.rng, layout.Count())
+	d.picker.Share = d.share
 	for i := range d.have.All() {
 		d.picker.Need.Clear(i)
 		_, n := layout.Bounds(i)

@@ -77,13 +77,21 @@ func (d *download) startFetches(now time.Time) {
 			}
 			i, ok := d.urgent(&n.has)
 			if !ok {
-				i, ok = d.picker.Pick(&n.has, front)
+				i, ok = d.pick(n, front, usual, now)
 			}
 			if ok {
 				d.startFetch(i, n, false, now)
 			}
 		}
 	}
+}
+
+// pick chooses a piece to ask of n. usual is how long one takes.
+func (d *download) pick(n *neighbour, front int, usual time.Duration, now time.Time) (int, bool) {
+	if d.far(n) {
+		return d.picker.PickFar(&n.has, front, now, choice.CrossTurn(usual))
+	}
+	return d.picker.Pick(&n.has, front)
 }
 
 // mayFetch reports whether one more piece may be asked for now.
@@ -180,7 +188,7 @@ func (d *download) fetched(f *fetch, err error) {
 		n.coolUntil = now.Add(choice.BusyWait + time.Duration(d.rng.Int64N(int64(choice.BusyWait))))
 	case errors.Is(err, ErrNotHeld):
 		if n.has.Clear(f.piece) {
-			d.picker.Rarity[f.piece]--
+			d.picker.Lose(f.piece, d.far(n))
 		}
 	case errors.Is(err, ErrNoSpace):
 		d.fail(err)

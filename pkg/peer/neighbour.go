@@ -50,6 +50,10 @@ type neighbour struct {
 // introduced takes the scheduler's word on new neighbours and the size.
 func (d *download) introduced(dec scheduler.Introduce) {
 	d.schedulerUp, d.partial.met = true, true
+	d.share = choice.Share(dec.Share)
+	if d.picker != nil {
+		d.picker.Share = d.share
+	}
 	if dec.Size != scheduler.SizeUnknown {
 		d.sized(dec.Size)
 	}
@@ -58,6 +62,12 @@ func (d *download) introduced(dec scheduler.Introduce) {
 			d.offer(n, false)
 		}
 	}
+}
+
+// far reports whether a neighbour is known to be in another zone.
+func (d *download) far(n *neighbour) bool {
+	own := d.p.cfg.Self.Zone
+	return own != "" && n.peer.Zone != "" && n.peer.Zone != own
 }
 
 // meet returns the neighbour for p, new or known; nil if there is no room.
@@ -108,6 +118,7 @@ func (d *download) offered(o Offer) {
 		}
 		return
 	}
+	d.forget(n) // it may have moved to another zone
 	n.peer, n.tries = o.From, 0
 	n.pending, n.backlog = &o, nil
 	if o.Size != scheduler.SizeUnknown {
@@ -147,7 +158,7 @@ func (d *download) admit(n *neighbour) {
 		n.claims[i] = o.Claims[k]
 		k++
 	}
-	d.picker.Add(&n.has)
+	d.picker.Add(&n.has, d.far(n), time.Now())
 	for _, m := range n.backlog {
 		d.heard(n, m)
 	}
@@ -157,7 +168,7 @@ func (d *download) admit(n *neighbour) {
 // forget takes a neighbour's pieces out of the count.
 func (d *download) forget(n *neighbour) {
 	if d.picker != nil && n.has.Len() > 0 {
-		d.picker.Remove(&n.has)
+		d.picker.Remove(&n.has, d.far(n))
 	}
 	n.open, n.has, n.claims = false, piece.Bitfield{}, nil
 }
@@ -186,7 +197,7 @@ func (d *download) heard(n *neighbour, m Have) {
 	for _, c := range m.Pieces {
 		if c.Index >= 0 && c.Index < n.has.Len() && n.has.Set(c.Index) {
 			n.claims[c.Index] = c.Digest
-			d.picker.Rarity[c.Index]++
+			d.picker.Gain(c.Index, d.far(n), d.heardOf)
 		}
 	}
 }

@@ -22,8 +22,10 @@ type Introduce struct {
 	To     PeerID
 	Digest piece.Digest
 	// Size is the blob's size as the swarm knows it, or SizeUnknown.
-	Size   int64
-	Peers  []Peer
+	Size  int64
+	Peers []Peer
+	// Share is To's part as one of its zone's gateways.
+	Share  Share
 	Reason string
 }
 

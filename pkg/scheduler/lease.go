@@ -69,8 +69,16 @@ func (s *Scheduler) budgetSpent(sw *swarm) bool {
 // wanting reports whether there is anything to read from the origin.
 func (sw *swarm) wanting() bool { return sw.size == SizeUnknown || sw.free > 0 }
 
+// width is how many leases a swarm may have.
+func (s *Scheduler) width(sw *swarm) int {
+	if len(sw.leases) == 0 {
+		return s.cfg.LeasesPerBlob
+	}
+	return s.perBlob(sw.leases[0].host)
+}
+
 func (s *Scheduler) grantOne(sw *swarm) bool {
-	if !sw.wanting() || len(sw.leases) >= s.cfg.LeasesPerBlob {
+	if !sw.wanting() || len(sw.leases) >= s.width(sw) {
 		return false
 	}
 	whole := sw.size == SizeUnknown || sw.rangeless
@@ -166,7 +174,7 @@ func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
 }
 
 func (s *Scheduler) leasePieces(sw *swarm, most int64) int {
-	share := sw.free / (3 * s.cfg.LeasesPerBlob)
+	share := sw.free / (3 * s.width(sw))
 	return max(1, min(share, int(most/sw.layout.PieceSize())))
 }
 

@@ -64,7 +64,7 @@ func (s *Scheduler) flushIntros() {
 		}
 		s.decide(Introduce{
 			To: in.m.node.peer.ID, Digest: in.m.swarm.digest, Size: in.m.swarm.size,
-			Peers: in.peers, Reason: strings.Join(in.reasons, "; "),
+			Peers: in.peers, Share: in.m.share(), Reason: strings.Join(in.reasons, "; "),
 		})
 	}
 }
@@ -78,9 +78,11 @@ func (s *Scheduler) connect(m *member) {
 	}
 	seeds := 0
 	if !m.complete && !slices.ContainsFunc(m.edges, func(o *member) bool { return o.complete }) {
-		seeds = s.link(m, sw.seeds, 1, "a seed")
+		near := slices.DeleteFunc(s.sample(sw.seeds, s.cfg.Neighbours), m.far)
+		seeds = s.link(m, near, 1, "a seed")
 	}
-	random := s.link(m, sw.order, s.cfg.Neighbours-len(m.edges), "at random")
+	random := s.link(m, m.pool(), s.cfg.Neighbours-len(m.edges), "at random")
+	s.gate(m)
 	if !m.complete {
 		s.introduce(m, nil, fmt.Sprintf("joined: %d near it, %d seed, %d at random of %d members", near, seeds, random, len(sw.order)-1))
 	}
@@ -151,11 +153,14 @@ func (s *Scheduler) cut(a, b *member, why string) {
 
 // topUp gives a member that lost neighbours others in their place.
 func (s *Scheduler) topUp(m *member) {
-	want := min(s.cfg.Neighbours, len(m.swarm.order)-1)
+	if m.gate && !m.complete {
+		s.bridge(m)
+	}
+	want := min(s.cfg.Neighbours, len(m.pool())-1)
 	if m.complete || len(m.edges) > want/2 {
 		return
 	}
-	s.link(m, m.swarm.order, want-len(m.edges), "in place of neighbours that are gone")
+	s.link(m, m.pool(), want-len(m.edges), "in place of neighbours that are gone")
 }
 
 // rewire replaces neighbours that have given a member nothing for long.
@@ -178,7 +183,7 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 	}
 	replaced := 0
 	for _, o := range slices.Clone(m.edges) {
-		if replaced < rewireMost && m.idle[o.node.peer.ID] >= idleSummaries && len(o.edges) > s.cfg.Neighbours/2 {
+		if replaced < rewireMost && !m.far(o) && m.idle[o.node.peer.ID] >= idleSummaries && len(o.edges) > s.cfg.Neighbours/2 {
 			s.cut(m, o, "nothing came from it for long")
 			delete(m.idle, o.node.peer.ID)
 			s.shun(m, o)
@@ -187,7 +192,7 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 	}
 	if replaced > 0 {
 		m.rewired = s.now
-		s.link(m, m.swarm.order, replaced, "in place of neighbours that gave nothing")
+		s.link(m, m.pool(), replaced, "in place of neighbours that gave nothing")
 	}
 }
 

@@ -45,6 +45,29 @@ func (s *Scheduler) audit() error {
 	return nil
 }
 
+// auditGates checks that each zone has its gateways, and they are in it.
+func (sw *swarm) auditGates() error {
+	of := make(map[*member]string)
+	for _, g := range sw.gates {
+		if len(g.members) == 0 || len(g.members) > gatesPerZone {
+			return fmt.Errorf("zone %q has %d gateways", g.zone, len(g.members))
+		}
+		for _, m := range g.members {
+			of[m] = g.zone
+		}
+	}
+	for _, m := range sw.order {
+		zone, listed := of[m]
+		if m.gate != listed || listed && zone != m.node.peer.Zone {
+			return fmt.Errorf("%s of zone %q: gateway %v, listed %v for %q", m.node.peer.ID, m.node.peer.Zone, m.gate, listed, zone)
+		}
+		if z := m.node.peer.Zone; z != "" && sw.gatesOf(z) == nil {
+			return fmt.Errorf("zone %q has members and no gateway", z)
+		}
+	}
+	return nil
+}
+
 func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*node]int) error {
 	leased := piece.NewBitfield(sw.layout.Count())
 	mine := make(map[*member]int)
@@ -60,6 +83,9 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 				return fmt.Errorf("piece %d is leased twice", i)
 			}
 		}
+	}
+	if err := sw.auditGates(); err != nil {
+		return err
 	}
 	holders := make([]int32, len(sw.holders))
 	seeds, places := 0, 0

@@ -34,7 +34,7 @@ func (s *Scheduler) rescue(m *member) {
 	if sw.size != SizeUnknown {
 		var useful []*member
 		for _, c := range s.sample(sw.order, sampleFactor*s.cfg.Neighbours) {
-			if m.lacks(c) {
+			if m.lacks(c) && (!m.far(c) || m.gate || s.now.Sub(m.stalled) > patience) {
 				useful = append(useful, c)
 			}
 		}

@@ -22,8 +22,8 @@ const (
 	// DefaultLeaseBytes is the most that one lease covers: one request of
 	// the origin that lasts a second or so at 100 to 200 Mbit/s.
 	DefaultLeaseBytes = 16 << 20
-	// DefaultLeasesPerBlob: several connections at once, as many
-	// registries cap each one far below the line.
+	// DefaultLeasesPerBlob is how many connections read a blob at first; more
+	// where the registry caps each one (width.go).
 	DefaultLeasesPerBlob = 4
 	// DefaultLeasesPerHost is what a registry host bears from one cluster.
 	DefaultLeasesPerHost = 16
@@ -135,6 +135,7 @@ type host struct {
 	leases int
 	until  time.Time // no grants before: it asked to be left alone
 	rate   float64   // bytes a second that a lease usually gets; 0: not known
+	width  width     // how many reads of one blob it deserves
 }
 
 // New makes an empty scheduler.
@@ -182,11 +183,13 @@ func (s *Scheduler) decide(d Decision) { s.out = append(s.out, d) }
 func (s *Scheduler) peerUp(e PeerUp) {
 	if n := s.peers[e.Peer.ID]; n != nil {
 		for _, m := range n.members {
+			s.ungate(m)
 			m.unsettle()
 		}
 		n.peer = e.Peer
 		for _, m := range n.members {
 			m.settle()
+			s.gate(m)
 		}
 		return
 	}
@@ -250,6 +253,7 @@ func (s *Scheduler) summary(e Summary) {
 			sw.renew(m, l, s.now)
 		}
 		s.rewire(m, b.Rates)
+		s.widen(sw)
 		s.grant(sw)
 		if b.Stalled && !m.complete {
 			s.rescue(m)

@@ -19,6 +19,7 @@ type swarm struct {
 	order   []*member // the same, for sampling; member.at is its place
 	seeds   []*member // those that are complete
 	near    map[place][]*member
+	gates   []*gates
 	cursor  int // where the search for the next lease holder begins
 
 	holders []int32        // how many members have each piece
@@ -50,7 +51,8 @@ type member struct {
 	shunned  map[PeerID]time.Time
 	idle     map[PeerID]int // summaries in a row without a byte from it
 	rewired  time.Time
-	missed   int // how often others could not reach it
+	gate     bool // one of its zone's gateways
+	missed   int  // how often others could not reach it
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
 	stalled   time.Time
@@ -117,6 +119,7 @@ func (s *Scheduler) remove(m *member, why string) {
 	for i := range m.have.All() {
 		m.lost(i)
 	}
+	s.ungate(m)
 	last := sw.order[len(sw.order)-1]
 	sw.order[m.at], last.at = last, m.at
 	sw.order = sw.order[:len(sw.order)-1]

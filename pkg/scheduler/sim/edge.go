@@ -23,6 +23,9 @@ type edge struct {
 	delivered   int64
 }
 
+// far reports whether a neighbour is in another zone.
+func (d *download) far(e *edge) bool { return e.other.zone != d.n.zone }
+
 func (d *download) edge(o *node) *edge {
 	for _, e := range d.edges {
 		if e.other == o {
@@ -85,10 +88,10 @@ func (m *offer) fire(uint8) {
 // admit makes a neighbour's offer count.
 func (d *download) admit(e *edge, has *piece.Bitfield) {
 	if e.open {
-		d.picker.Remove(&e.has)
+		d.picker.Remove(&e.has, d.far(e))
 	}
 	e.open, e.has = true, has.Clone()
-	d.picker.Add(&e.has)
+	d.picker.Add(&e.has, d.far(e), d.n.w.clock())
 	d.startFetches()
 }
 
@@ -99,7 +102,7 @@ func (d *download) part(o *node) {
 		return
 	}
 	if e.open {
-		d.picker.Remove(&e.has)
+		d.picker.Remove(&e.has, d.far(e))
 	}
 	d.edges = slices.DeleteFunc(d.edges, func(x *edge) bool { return x == e })
 	for _, f := range slices.Clone(d.fetches) {
@@ -166,7 +169,7 @@ func (d *download) heard(e *edge, pieces []int32) {
 	useful := false
 	for _, i := range pieces {
 		if e.has.Set(int(i)) {
-			d.picker.Rarity[i]++
+			d.picker.Gain(int(i), d.far(e), d.n.w.clock())
 			useful = useful || d.picker.Need.Has(int(i))
 		}
 	}

@@ -60,7 +60,13 @@ func (d *download) startFetches() {
 			if !e.open || e.outstanding >= depth || d.n.w.now < e.coolUntil {
 				continue
 			}
-			if i, ok := d.picker.Pick(&e.has, front); ok {
+			i, ok := 0, false
+			if d.far(e) {
+				i, ok = d.picker.PickFar(&e.has, front, d.n.w.clock(), choice.CrossTurn(usual))
+			} else {
+				i, ok = d.picker.Pick(&e.has, front)
+			}
+			if ok {
 				d.startFetch(i, e, false)
 			}
 		}

@@ -186,6 +186,7 @@ func (n *node) decided(dec scheduler.Decision) {
 	switch dec := dec.(type) {
 	case scheduler.Introduce:
 		if d := n.download(dec.Digest); d != nil {
+			d.picker.Share = choice.Share(dec.Share)
 			d.introduced(dec.Peers)
 		}
 	case scheduler.Part:

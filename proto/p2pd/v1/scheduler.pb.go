@@ -1311,11 +1311,16 @@ func (x *LeaseEnd) GetRetryAfterMs() int64 {
 
 // Introduce names new neighbours, or with none of them the size alone.
 type Introduce struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // of the swarm, as in Membership
-	Size          *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"` // of the blob as the swarm knows it; absent: not known
-	Peers         []*Peer                `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`      // the new neighbours
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`    // for people, as in all decisions
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Digest []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // of the swarm, as in Membership
+	Size   *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"` // of the blob as the swarm knows it; absent: not known
+	Peers  []*Peer                `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`      // the new neighbours
+	Reason string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`    // for people, as in all decisions
+	// Of the pieces that no neighbour in its zone has, a gateway of the zone
+	// fetches piece i from another zone if i mod share_of is share_index; others
+	// later. share_of is 0 for who is no gateway, else above share_index.
+	ShareIndex    uint32 `protobuf:"varint,5,opt,name=share_index,json=shareIndex,proto3" json:"share_index,omitempty"`
+	ShareOf       uint32 `protobuf:"varint,6,opt,name=share_of,json=shareOf,proto3" json:"share_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1376,6 +1381,20 @@ func (x *Introduce) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Introduce) GetShareIndex() uint32 {
+	if x != nil {
+		return x.ShareIndex
+	}
+	return 0
+}
+
+func (x *Introduce) GetShareOf() uint32 {
+	if x != nil {
+		return x.ShareOf
+	}
+	return 0
 }
 
 // Part ends edges to neighbours.
@@ -1724,12 +1743,15 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12*\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x10.p2pd.v1.OutcomeR\aoutcome\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\x82\x01\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xbe\x01\n" +
 	"\tIntroduce\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
 	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12#\n" +
 	"\x05peers\x18\x03 \x03(\v2\r.p2pd.v1.PeerR\x05peers\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reasonB\a\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vshare_index\x18\x05 \x01(\rR\n" +
+	"shareIndex\x12\x19\n" +
+	"\bshare_of\x18\x06 \x01(\rR\ashareOfB\a\n" +
 	"\x05_size\"L\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
