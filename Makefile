@@ -71,7 +71,7 @@ demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root co
 	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
 
 .PHONY: bench
-bench: bench-packages bench-node bench-swarm bench-flat ## all benchmarks: the packages', a node's, the swarm's, memory over a layer of FLAT (root)
+bench: bench-packages bench-sim bench-node bench-swarm bench-flat ## all benchmarks: the packages', a node's, the swarm's, memory over a layer of FLAT (root)
 
 .PHONY: bench-packages
 bench-packages: ## the packages' own benchmarks
@@ -85,6 +85,10 @@ bench-swarm: e2e-deps ## NODES at NODE_RATE and an origin at ORIGIN_RATE: one im
 bench-node: e2e-deps ## one node's pulls through p2pd against direct ones, and its store against nginx (root)
 	@scripts/install-deps.sh nginx
 	go run ./e2e/cmd/bench-node
+
+.PHONY: sim
+sim: ## whole clusters in virtual time: NODES pull an image of SIZE; SCENARIOS and SEED choose
+	go run ./e2e/cmd/sim $(SHAPE) $(if $(SCENARIOS),-scenarios $(SCENARIOS)) $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench-flat
 bench-flat: e2e-deps

@@ -74,8 +74,16 @@ func (d *download) tickStall(now time.Time) {
 		}
 		return
 	}
+	if len(d.leases) == 0 {
+		d.callForHelp(now)
+	}
+}
+
+// callForHelp is for a download under a scheduler that reads nothing itself: it
+// says that nothing comes, and in the end takes a piece from the origin.
+func (d *download) callForHelp(now time.Time) {
 	still := now.Sub(d.moved)
-	if still > askAfter && now.Sub(d.asked) > askAfter && len(d.leases) == 0 {
+	if still > askAfter && now.Sub(d.asked) > askAfter {
 		d.asked = now
 		d.report(true)
 	}
@@ -83,7 +91,7 @@ func (d *download) tickStall(now time.Time) {
 	if now.Sub(d.heardOf) < takeAfter {
 		patience += takeAnyway - takeAfter
 	}
-	if still > patience && len(d.leases) == 0 && (now.After(d.waitUntil) || still > maxWait) {
+	if still > patience && (now.After(d.waitUntil) || still > maxWait) {
 		d.log.Debug("nobody sends anything: taking a piece from the origin")
 		d.selfRead(1, false)
 		d.drawPatience()
