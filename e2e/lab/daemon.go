@@ -149,13 +149,24 @@ type Swarm struct {
 // StartSwarm starts everything, the nodes with env on top of the environment,
 // and waits until every p2pd has its scheduler.
 func (l *Lab) StartSwarm(ctx context.Context, env ...string) (*Swarm, error) {
+	return l.startSwarm(ctx, func(int) []string { return env })
+}
+
+// StartSwarmInZones is StartSwarm for nodes that are dealt to zones, and told.
+func (l *Lab) StartSwarmInZones(ctx context.Context, zones int) (*Swarm, error) {
+	return l.startSwarm(ctx, func(i int) []string {
+		return []string{fmt.Sprintf("P2PD_TOPOLOGY_ZONE=z%d", i%zones)}
+	})
+}
+
+func (l *Lab) startSwarm(ctx context.Context, env func(node int) []string) (*Swarm, error) {
 	s := &Swarm{}
 	var err error
 	if s.Scheduler, err = l.StartScheduler(ctx); err != nil {
 		return nil, err
 	}
 	for i := range l.Net.Nodes {
-		d, err := l.StartNode(ctx, i, env...)
+		d, err := l.StartNode(ctx, i, env(i)...)
 		if err != nil {
 			return nil, err
 		}

@@ -19,8 +19,10 @@ const (
 	FalseBlobs         = `p2pd_verify_failures_total{what="blob"}`
 	ResumedBytes       = `p2pd_store_resumed_bytes_total`
 	SelfLeases         = `p2pd_self_leases_total`
-	SchedulerConnected = `p2pd_scheduler_connected`
-	SchedulerPeers     = `p2psched_peers`
+	// ReceivedAcrossZones came from peers of other zones.
+	ReceivedAcrossZones = `p2pd_cross_zone_bytes_total{direction="received"}`
+	SchedulerConnected  = `p2pd_scheduler_connected`
+	SchedulerPeers      = `p2psched_peers`
 )
 
 // Metrics is one scrape: values by name and labels, as on the page.

@@ -42,8 +42,8 @@ func newNamespaces(ctx context.Context, prefix string, shape Shape) (_ *Network,
 	b.bridge()
 	b.attach(n.Origin, shape.OriginRate)
 	b.attach(n.Scheduler, 0)
-	for _, node := range n.Nodes {
-		b.attach(node, shape.NodeRate)
+	for i, node := range n.Nodes {
+		b.attach(node, shape.rateOf(i))
 	}
 	return n, b.err
 }

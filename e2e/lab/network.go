@@ -14,6 +14,17 @@ type Shape struct {
 	Nodes      int
 	NodeRate   Rate
 	OriginRate Rate
+	// Straggler is the last node's rate, if it is not NodeRate; only in
+	// namespaces.
+	Straggler Rate
+}
+
+// rateOf is the rate of node i's link.
+func (s Shape) rateOf(i int) Rate {
+	if s.Straggler > 0 && i == s.Nodes-1 {
+		return s.Straggler
+	}
+	return s.NodeRate
 }
 
 // maxNodes keeps node addresses clear of the origin's and the scheduler's.

@@ -57,7 +57,7 @@ func parse(args []string) (options, error) {
 	f.TextVar(&o.NodeRate, "node-rate", o.NodeRate, "rate of each node's link, both ways; 0: unshaped")
 	f.TextVar(&o.OriginRate, "origin-rate", o.OriginRate, "rate of the origin's link, both ways; 0: unshaped")
 	f.IntVar(&o.layers, "layers", 1, "layers of the image, of equal size")
-	f.StringVar(&o.phases, "phases", "cold,warm,direct", "what to measure, by commas: cold, warm, direct")
+	f.StringVar(&o.phases, "phases", allPhases, "what to measure, by commas")
 	f.TextVar(&o.flat, "flat", lab.Size(0), "instead: pull one layer of this size over 1 Gbit/s and measure memory, for instance 4GiB")
 	f.StringVar(&o.profile, "cpuprofile", "", "write the last node's CPU profile of the cold phase's first seconds to this file")
 	if err := f.Parse(args); err != nil {

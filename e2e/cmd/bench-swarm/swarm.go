@@ -24,6 +24,8 @@ type bench struct {
 	options
 	programs lab.Programs
 	out      io.Writer
+	// coldMakespan is that of the cold phase, seconds; 0 before it.
+	coldMakespan float64
 }
 
 func (b *bench) figure(name string, value float64, unit string) {
@@ -33,18 +35,16 @@ func (b *bench) figure(name string, value float64, unit string) {
 // swarm measures each phase in a lab of its own, so that none begins with the
 // caches of another.
 func (b *bench) swarm(ctx context.Context) error {
-	for _, phase := range strings.Split(b.phases, ",") {
-		measure, ok := map[string]func(context.Context, *lab.Lab, lab.Image) error{
-			"cold": b.cold, "warm": b.warm, "direct": b.direct,
-		}[phase]
+	for _, name := range strings.Split(b.phases, ",") {
+		p, ok := b.phase(name)
 		if !ok {
-			return fmt.Errorf("no phase %q: cold, warm and direct are known", phase)
+			return fmt.Errorf("no phase %q: %s are known", name, allPhases)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %d nodes at %v, origin at %v, %v in %d layers\n",
-			phase, b.Nodes, b.NodeRate, b.OriginRate, b.size, b.layers)
-		spec := lab.ImageSpec{Repository: "bench/image", Tag: "v1", Size: b.size, Layers: b.layers, Synthetic: true}
-		if err := b.inLab(ctx, b.Shape, spec, measure); err != nil {
-			return fmt.Errorf("%s: %w", phase, err)
+			name, p.shape.Nodes, p.shape.NodeRate, p.shape.OriginRate, b.size, p.layers)
+		spec := lab.ImageSpec{Repository: "bench/image", Tag: "v1", Size: b.size, Layers: p.layers, Synthetic: true}
+		if err := b.inLab(ctx, p.shape, spec, p.measure); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
@@ -62,46 +62,6 @@ func (b *bench) inLab(ctx context.Context, shape lab.Shape, spec lab.ImageSpec, 
 		return err
 	}
 	return f(ctx, l, img)
-}
-
-// cold: nobody has the image.
-func (b *bench) cold(ctx context.Context, l *lab.Lab, img lab.Image) error {
-	swarm, err := l.StartSwarm(ctx)
-	if err != nil {
-		return err
-	}
-	before, err := usage(swarm.Nodes)
-	if err != nil {
-		return err
-	}
-	mark, err := l.Registry.Mark(ctx)
-	if err != nil {
-		return err
-	}
-	times, err := b.profiled(ctx, swarm, func() ([]float64, error) { return pullAll(ctx, l, img, 0, viaP2PD) })
-	if err != nil {
-		return err
-	}
-	after, err := usage(swarm.Nodes)
-	if err != nil {
-		return err
-	}
-	tally, err := l.Registry.Since(ctx, mark)
-	if err != nil {
-		return err
-	}
-	received, err := received(ctx, swarm)
-	if err != nil {
-		return err
-	}
-	bound := b.bound(img)
-	b.figure("swarm.cold.makespan_over_bound", slices.Max(times)/bound, "ratio")
-	b.figure("swarm.cold.p99_over_p50", percentile(times, 99)/percentile(times, 50), "ratio")
-	b.figure("swarm.cold.origin_copies", float64(tally.BlobBytes)/float64(img.Bytes), "ratio")
-	b.figure("swarm.cold.origin_blob_requests", float64(tally.Requests[lab.BlobGet]), "count")
-	b.figure("swarm.cpu_s_per_gib_received", (after.CPU-before.CPU).Seconds()/(received/(1<<30)), "seconds")
-	b.figure("swarm.rss_max_mib", float64(after.PeakRSS)/(1<<20), "MiB")
-	return nil
 }
 
 // bound is the least time for all nodes from an origin that sends once.
