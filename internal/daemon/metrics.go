@@ -33,6 +33,9 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 		{Name: "p2pd_bytes_received_total", Help: "Bytes of verified pieces, by where they came from.", Samples: []metrics.Sample{
 			metrics.By("source", "peer", p.ReceivedPeer), metrics.By("source", "origin", p.ReceivedOrigin),
 		}},
+		{Name: "p2pd_cross_zone_bytes_total", Help: "Bytes of verified pieces from peers of other zones.", Samples: []metrics.Sample{
+			metrics.By("direction", "received", p.ReceivedFar),
+		}},
 		{Name: "p2pd_pieces_received_total", Help: "Pieces received and verified, by where they came from.", Samples: []metrics.Sample{
 			metrics.By("source", "peer", p.PiecesPeer), metrics.By("source", "origin", p.PiecesOrigin),
 		}},

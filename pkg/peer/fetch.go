@@ -214,6 +214,9 @@ func (d *download) fetchedWell(f *fetch, now time.Time) {
 	f.from.delivered += length
 	d.p.pace.observe(length, now.Sub(f.started))
 	d.p.stats.receivedPeer.Add(length)
+	if d.far(f.from) {
+		d.p.stats.receivedFar.Add(length)
+	}
 	d.p.stats.piecesPeer.Add(1)
 	d.suppliers[f.piece] = f.from.peer.ID
 	for _, other := range d.fetches[f.piece] {

@@ -5,6 +5,7 @@ import "sync/atomic"
 // Stats are totals since the start, but for the gauges.
 type Stats struct {
 	ReceivedPeer   int64 // bytes of verified pieces from neighbours
+	ReceivedFar    int64 // of ReceivedPeer, from neighbours in other zones
 	ReceivedOrigin int64 // bytes of pieces read from the origin
 	Uploaded       int64 // bytes sent to children
 	ServedStore    int64 // bytes to clients of blobs that were whole at once
@@ -31,7 +32,8 @@ type Stats struct {
 }
 
 type counters struct {
-	receivedPeer, receivedOrigin, uploaded            atomic.Int64
+	receivedPeer, receivedFar, receivedOrigin         atomic.Int64
+	uploaded                                          atomic.Int64
 	servedStore, servedDownload, resumed              atomic.Int64
 	piecesPeer, piecesOrigin, hedges, busy, deadlines atomic.Int64
 	falsePieces, falseBlobs, selfLeases               atomic.Int64
@@ -46,8 +48,9 @@ func (p *Peer) Stats() Stats {
 	downloads, attached := len(p.downloads), p.sched != nil
 	p.mu.Unlock()
 	return Stats{
-		ReceivedPeer: c.receivedPeer.Load(), ReceivedOrigin: c.receivedOrigin.Load(),
-		Uploaded: c.uploaded.Load(), ServedStore: c.servedStore.Load(),
+		ReceivedPeer: c.receivedPeer.Load(), ReceivedFar: c.receivedFar.Load(),
+		ReceivedOrigin: c.receivedOrigin.Load(),
+		Uploaded:       c.uploaded.Load(), ServedStore: c.servedStore.Load(),
 		ServedDownload: c.servedDownload.Load(), Resumed: c.resumed.Load(),
 		PiecesPeer: c.piecesPeer.Load(), PiecesOrigin: c.piecesOrigin.Load(),
 		Hedges: c.hedges.Load(), Busy: c.busy.Load(), Deadlines: c.deadlines.Load(),

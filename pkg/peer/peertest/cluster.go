@@ -27,11 +27,21 @@ type Config struct {
 	// that a fetch fails.
 	Loss float64
 	Seed uint64
+	// Zones is how many zones the nodes are dealt to; 0: nobody knows of any.
+	Zones int
 	// NoScheduler leaves the peers to themselves.
 	NoScheduler bool
 	// NewStore makes each node's store.
 	NewStore func() peer.Store
 	Logger   *slog.Logger
+}
+
+// zone is that of node i.
+func (c *Config) zone(i int) string {
+	if c.Zones == 0 {
+		return ""
+	}
+	return fmt.Sprintf("z%d", i%c.Zones)
 }
 
 // Cluster is many peers, one scheduler and one origin.
@@ -85,7 +95,7 @@ func (c *Cluster) start(i int) {
 	id := scheduler.PeerID(fmt.Sprintf("n%02d", i))
 	n := &Node{
 		ID: id, Store: c.cfg.NewStore(), c: c,
-		self: scheduler.Peer{ID: id, Addrs: []string{"mem/" + string(id)}, Bulk: string(id)},
+		self: scheduler.Peer{ID: id, Addrs: []string{"mem/" + string(id)}, Bulk: string(id), Zone: c.cfg.zone(i)},
 		up:   &wire{rate: c.cfg.Up}, down: &wire{rate: c.cfg.Down},
 	}
 	n.Peer = peer.New(peer.Config{
