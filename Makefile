@@ -86,6 +86,15 @@ bench-node: e2e-deps ## one node's pulls through p2pd against direct ones, and i
 	@scripts/install-deps.sh nginx
 	go run ./e2e/cmd/bench-node
 
+.PHONY: bench-sim
+bench-sim: sim
+	go run ./e2e/cmd/sim -nodes 10000 -scenarios flash
+	go run ./e2e/cmd/sim -scenarios small -prefetch
+
+.PHONY: bench-scheduler
+bench-scheduler: ## a scheduler that PEERS join at once, on loopback
+	go run ./e2e/cmd/bench-scheduler $(if $(PEERS),-peers $(PEERS))
+
 .PHONY: sim
 sim: ## whole clusters in virtual time: NODES pull an image of SIZE; SCENARIOS and SEED choose
 	go run ./e2e/cmd/sim $(SHAPE) $(if $(SCENARIOS),-scenarios $(SCENARIOS)) $(if $(SEED),-seed $(SEED))

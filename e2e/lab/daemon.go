@@ -76,6 +76,9 @@ func loopback(p Place) Place {
 // MirrorURL is where node i's container runtime finds its p2pd.
 func (l *Lab) MirrorURL(i int) string { return "http://" + loopback(l.Net.Nodes[i]).At(mirrorPort) }
 
+// SchedulerAddress is where peers find the scheduler.
+func (l *Lab) SchedulerAddress() string { return l.Net.Scheduler.At(schedulerPort) }
+
 // StartScheduler starts the scheduler, or starts it again.
 func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 	p := l.Net.Scheduler
@@ -99,7 +102,7 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 		"mirror":    map[string]any{"listen": here.At(mirrorPort)},
 		"peer":      map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
 		"http":      map[string]any{"listen": here.At(httpPort), "pprof": true},
-		"scheduler": map[string]any{"address": l.Net.Scheduler.At(schedulerPort)},
+		"scheduler": map[string]any{"address": l.SchedulerAddress()},
 		"store":     map[string]any{"path": store, "capacity": "20GiB"},
 		// The machine's own containerd is none of the lab's business.
 		"containerd": map[string]any{"socket": ""},

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/p2pd/p2pd/e2e/lab"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+const (
+	// joinSpan is how long it takes until all have joined.
+	joinSpan = time.Second
+	// attachAtOnce is how many streams are opened at a time.
+	attachAtOnce = 64
+	// answerWait bounds the wait for any answer.
+	answerWait = 5 * time.Minute
+)
+
+type bench struct {
+	options
+	out, log io.Writer
+	lab      *lab.Lab
+}
+
+func (b *bench) figure(name string, value float64, unit string) {
+	fmt.Fprintf(b.out, "FIGURE scheduler.%s %.4g %s\n", name, value, unit)
+}
+
+func (b *bench) run(ctx context.Context) error {
+	daemon, err := b.lab.StartScheduler(ctx)
+	if err != nil {
+		return err
+	}
+	image, err := b.image()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	running, ctx := errgroup.WithContext(ctx)
+	defer func() { stop(); _ = running.Wait() }()
+
+	empty, err := daemon.Usage()
+	if err != nil {
+		return err
+	}
+	peers, err := b.attach(ctx, running, image)
+	if err != nil {
+		return err
+	}
+	before, err := daemon.Usage()
+	if err != nil {
+		return err
+	}
+	waits, err := b.join(ctx, running, peers)
+	if err != nil {
+		return err
+	}
+	joined, err := daemon.Usage()
+	if err != nil {
+		return err
+	}
+	b.figure("join_p50_ms", percentile(waits, 50), "ms")
+	b.figure("join_p99_ms", percentile(waits, 99), "ms")
+	b.figure("join_cpu_s", (joined.CPU - before.CPU).Seconds(), "seconds")
+
+	fmt.Fprintf(b.log, "%v of reports once a second\n", b.steady)
+	if err := pause(ctx, b.steady/2); err != nil { // until what the crowd left is done
+		return err
+	}
+	first, err := daemon.Usage()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := pause(ctx, b.steady); err != nil {
+		return err
+	}
+	last, err := daemon.Usage()
+	if err != nil {
+		return err
+	}
+	b.figure("cpu_cores_steady", (last.CPU-first.CPU).Seconds()/time.Since(began).Seconds(), "cores")
+	b.figure("bytes_per_peer", float64(last.PeakRSS-empty.RSS)/float64(b.peers), "bytes")
+	return nil
+}
+
+// image is the layers that all join.
+func (b *bench) image() ([]layer, error) {
+	layout, err := piece.NewLayout(int64(b.size))
+	if err != nil {
+		return nil, err
+	}
+	var image []layer
+	for k := range b.layers {
+		image = append(image, layer{piece.Sum(fmt.Appendf(nil, "layer %d", k)), layout})
+	}
+	return image, nil
+}
+
+// attach opens all streams, and waits until each is let in.
+func (b *bench) attach(ctx context.Context, running *errgroup.Group, image []layer) ([]*node, error) {
+	fmt.Fprintf(b.log, "%d peers attach\n", b.peers)
+	var peers []*node
+	opening, octx := errgroup.WithContext(ctx)
+	opening.SetLimit(attachAtOnce)
+	for i := range b.peers {
+		n := newNode(i, image)
+		peers = append(peers, n)
+		opening.Go(func() error {
+			running.Go(func() error { return n.stream(ctx, b.lab.SchedulerAddress()) })
+			return n.await(octx, n.attached, "being let in")
+		})
+	}
+	return peers, opening.Wait()
+}
+
+// join lets all join, spread evenly over joinSpan, and returns how long each
+// waited for the first answer, in ms.
+func (b *bench) join(ctx context.Context, running *errgroup.Group, peers []*node) ([]float64, error) {
+	fmt.Fprintf(b.log, "they join %d layers within %v\n", b.layers, joinSpan)
+	order := rand.New(rand.NewPCG(1, 2)).Perm(len(peers))
+	began := time.Now()
+	for k, i := range order {
+		at := began.Add(joinSpan * time.Duration(k) / time.Duration(len(order)))
+		if err := pause(ctx, time.Until(at)); err != nil {
+			return nil, err
+		}
+		n := peers[i]
+		n.join()
+		running.Go(func() error { return n.report(ctx) })
+	}
+	var waits []float64
+	for _, n := range peers {
+		if err := n.await(ctx, n.answered, "an answer"); err != nil {
+			return nil, err
+		}
+		waits = append(waits, float64(n.waited)/float64(time.Millisecond))
+	}
+	return waits, nil
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// percentile is the nearest-rank one.
+func percentile(values []float64, p float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(math.Ceil(p/100*float64(len(sorted))))-1]
+}

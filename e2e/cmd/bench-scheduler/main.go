@@ -1,0 +1,78 @@
+// Command bench-scheduler measures the scheduler alone: a real scheduler process
+// on loopback, and as many peers as it is told to bear, each with a connection
+// and a stream of its own, that join one image within a second and then report
+// once a second, as those of a pull do. No byte of content moves. It prints one
+// line for each number:
+//
+//	FIGURE scheduler.join_p99_ms 31 ms
+//
+// bench/README.md says how each number is made. It needs no root.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/p2pd/p2pd/e2e/lab"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench-scheduler:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command line's.
+type options struct {
+	peers  int
+	layers int
+	size   lab.Size
+	steady time.Duration
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
+	o := options{size: 64 << 20}
+	f := flag.NewFlagSet("bench-scheduler", flag.ContinueOnError)
+	f.IntVar(&o.peers, "peers", 10_000, "peers with a stream each")
+	f.IntVar(&o.layers, "layers", 20, "layers of the image that all join")
+	f.TextVar(&o.size, "layer-size", o.size, "bytes of each")
+	f.DurationVar(&o.steady, "steady", 10*time.Second, "how long they report once a second")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.peers < 1 || o.layers < 1 || o.size < 1 {
+		return errors.New("peers, layers and layer-size must be at least 1")
+	}
+	dir, err := os.MkdirTemp(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs-*", os.Getpid()))
+	if err != nil {
+		return fmt.Errorf("make folder for programs: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintln(log, "building")
+	programs, err := lab.Build(ctx, filepath.Join(dir, "bin"))
+	if err != nil {
+		return err
+	}
+	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: 1}, Rootless: true, Programs: programs})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	b := &bench{options: o, out: out, log: log, lab: l}
+	return b.run(ctx)
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+const (
+	// reportEvery is how often a peer says how far it is.
+	reportEvery = time.Second
+	// atATime is how many layers a client takes at a time.
+	atATime = 3
+	// perReport is how many pieces of each have come since the last report.
+	perReport = 4
+	// neighbourBytes is what each neighbour gave since then.
+	neighbourBytes = 1 << 20
+)
+
+// layer is one of the image's.
+type layer struct {
+	digest piece.Digest
+	layout piece.Layout
+}
+
+// node is a peer as the scheduler sees one: it speaks the protocol by the very
+// client that p2pd has, and only pretends to move pieces.
+type node struct {
+	self     scheduler.Peer
+	image    []layer
+	attached chan struct{}
+	answered chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	out    peer.Scheduler
+	have   []piece.Bitfield
+	met    map[piece.Digest][]scheduler.PeerID
+	leases []scheduler.Grant
+	asked  time.Time
+	waited time.Duration
+}
+
+func newNode(i int, image []layer) *node {
+	host := fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
+	n := &node{
+		self: scheduler.Peer{
+			ID:    scheduler.PeerID(fmt.Sprintf("12D3KooWSchedulerBenchmarkPeer%022d", i)),
+			Addrs: []string{"/ip4/" + host + "/tcp/7301"}, Bulk: host + ":7302",
+			Zone: fmt.Sprint("z", i%3), Rack: fmt.Sprint("r", i/20),
+		},
+		image: image, attached: make(chan struct{}), answered: make(chan struct{}),
+		met: make(map[piece.Digest][]scheduler.PeerID),
+	}
+	for _, l := range image {
+		n.have = append(n.have, piece.NewBitfield(l.layout.Count()))
+	}
+	return n
+}
+
+// stream keeps the stream up until ctx ends.
+func (n *node) stream(ctx context.Context, address string) error {
+	return rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.self, Handler: n}).Run(ctx)
+}
+
+// Attached implements rpc.Handler.
+func (n *node) Attached(s peer.Scheduler) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.out == nil {
+		close(n.attached)
+	}
+	n.out = s
+}
+
+// Detached implements rpc.Handler.
+func (n *node) Detached() {}
+
+// Decide implements rpc.Handler.
+func (n *node) Decide(d scheduler.Decision) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waited == 0 && !n.asked.IsZero() {
+		n.waited = time.Since(n.asked)
+		close(n.answered)
+	}
+	switch d := d.(type) {
+	case scheduler.Introduce:
+		for _, p := range d.Peers {
+			n.met[d.Digest] = append(n.met[d.Digest], p.ID)
+		}
+	case scheduler.Grant:
+		n.leases = append(n.leases, d)
+	}
+}
+
+// await waits for one of the node's channels to be closed.
+func (n *node) await(ctx context.Context, c <-chan struct{}, what string) error {
+	select {
+	case <-c:
+		return nil
+	case <-time.After(answerWait):
+		return fmt.Errorf("%s waited %v for %s", n.self.ID, answerWait, what)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// join asks for the whole image in one message.
+func (n *node) join() {
+	j := scheduler.Join{Peer: n.self.ID}
+	for _, l := range n.image {
+		j.Blobs = append(j.Blobs, scheduler.Membership{
+			Digest: l.digest, Size: l.layout.Size(), Have: piece.NewBitfield(l.layout.Count()), Origin: "registry.example",
+		})
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = time.Now()
+	n.out.Send(j)
+}
+
+// report says once a second what has come since, until all has.
+func (n *node) report(ctx context.Context) error {
+	if pause(ctx, rand.N(reportEvery)) != nil {
+		return nil
+	}
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for n.advance() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// advance pretends that pieces have come, and tells; false once all is there.
+func (n *node) advance() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, g := range n.leases {
+		n.out.Send(scheduler.LeaseEnd{Peer: n.self.ID, Digest: g.Digest, Lease: g.Lease.ID, Outcome: scheduler.Done})
+	}
+	s := scheduler.Summary{Peer: n.self.ID}
+	for k := 0; k < len(n.image) && len(s.Blobs) < atATime; k++ {
+		if n.have[k].Full() {
+			continue
+		}
+		n.fill(k)
+		p := scheduler.Progress{Digest: n.image[k].digest, Size: n.image[k].layout.Size(), Have: n.have[k].Clone()}
+		for _, id := range n.met[p.Digest] {
+			p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: neighbourBytes})
+		}
+		s.Blobs = append(s.Blobs, p)
+	}
+	n.leases = nil
+	if len(s.Blobs) == 0 {
+		return false
+	}
+	n.out.Send(s)
+	return true
+}
+
+// fill adds a few pieces to layer k, at random, and those of its leases.
+func (n *node) fill(k int) {
+	have := &n.have[k]
+	for _, g := range n.leases {
+		if g.Digest == n.image[k].digest && !g.Lease.Whole {
+			for i := g.Lease.Pieces.First; i < g.Lease.Pieces.End; i++ {
+				have.Set(i)
+			}
+		}
+	}
+	for left := perReport; left > 0 && !have.Full(); {
+		if have.Set(rand.IntN(have.Len())) {
+			left--
+		}
+	}
+}
