@@ -31,6 +31,9 @@ type MirrorConfig struct {
 	// RangeFetch is how much of a blob is fetched for somebody who asks for a
 	// part of it: pieces or whole.
 	RangeFetch string `json:"rangeFetch"`
+	// Prefetch fetches the layers after one that a client reads from peers,
+	// before it asks.
+	Prefetch bool `json:"prefetch"`
 }
 
 // PeerConfig is the swarm's side.
@@ -106,7 +109,7 @@ type HubConfig struct {
 // DefaultNodeConfig is what p2pd does when nothing is configured.
 func DefaultNodeConfig() NodeConfig {
 	return NodeConfig{
-		Mirror:             MirrorConfig{Listen: "127.0.0.1:7300", Drain: Duration(20 * time.Second), RangeFetch: "pieces"},
+		Mirror:             MirrorConfig{Listen: "127.0.0.1:7300", Drain: Duration(20 * time.Second), RangeFetch: "pieces", Prefetch: true},
 		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: true},
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
