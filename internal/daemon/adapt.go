@@ -27,6 +27,15 @@ func (b blobs) OpenRanges(ctx context.Context, d piece.Digest, size int64, src p
 	return b.p.OpenRanges(ctx, peer.Ref{Digest: d, Size: size, Source: src}, spans)
 }
 
+// Prefetch implements mirror.Ahead.
+func (b blobs) Prefetch(reading piece.Digest, next []mirror.Wanted) {
+	refs := make([]peer.Ref, 0, len(next))
+	for _, w := range next {
+		refs = append(refs, peer.Ref(w))
+	}
+	b.p.Prefetch(reading, refs)
+}
+
 // Arrival implements mirror.Arrivals.
 func (b blobs) Arrival(d piece.Digest) mirror.Arrival {
 	bytes, promised := b.p.Arrival(d)

@@ -31,6 +31,9 @@ type MirrorConfig struct {
 	// RangeFetch is how much of a blob is fetched for somebody who asks for a
 	// part of it: pieces or whole.
 	RangeFetch string `json:"rangeFetch"`
+	// Prefetch fetches the layers after one that a client reads from peers,
+	// before it asks.
+	Prefetch bool `json:"prefetch"`
 }
 
 // PeerConfig is the swarm's side.

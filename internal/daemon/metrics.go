@@ -53,6 +53,10 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 		{Name: "p2pd_downloads_total", Help: "Downloads that ended, by how.", Samples: []metrics.Sample{
 			metrics.By("outcome", "complete", p.Completed), metrics.By("outcome", "failed", p.Failed),
 		}},
+		metrics.Counter("p2pd_prefetched_bytes_total", "Bytes of verified pieces from neighbours of layers that no client had asked for yet.", p.AheadBytes),
+		{Name: "p2pd_prefetches_total", Help: "Layers that began to arrive before a client asked: whole before it asked, taken over by its request, or given up.", Samples: []metrics.Sample{
+			metrics.By("outcome", "complete", p.AheadWhole), metrics.By("outcome", "taken", p.AheadTaken), metrics.By("outcome", "given_up", p.AheadGivenUp),
+		}},
 		metrics.Gauge("p2pd_downloads_active", "Downloads running now.", p.Downloads),
 		metrics.Counter("p2pd_hedges_total", "Pieces asked of a second neighbour because the first was late.", p.Hedges),
 		metrics.Counter("p2pd_piece_deadlines_missed_total", "Piece transfers given up for showing no byte.", p.Deadlines),

@@ -94,8 +94,12 @@ func (n *Node) wire() (err error) {
 	if err != nil {
 		return fmt.Errorf("mirror.rangeFetch: %w", err)
 	}
+	var ahead mirror.Ahead
+	if n.cfg.Mirror.Prefetch {
+		ahead = engine
+	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: engine, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err

@@ -15,6 +15,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &m.DefaultRegistry, "mirror-default-registry", "`host` of the registry that is meant by requests that name none")
 	fs.Var(&m.Drain, "mirror-drain", "how long running transfers may take to end at shutdown")
 	text(fs, &m.RangeFetch, "mirror-range-fetch", "what a small range of a blob that is not here makes fetched: `pieces` or whole")
+	fs.BoolVar(&m.Prefetch, "mirror-prefetch", m.Prefetch, "fetch the layers after one that a client reads from peers, before it asks for them")
 	text(fs, &p.Listen, "peer-listen", "where neighbours connect, for what they tell each other")
 	text(fs, &p.BulkListen, "peer-bulk-listen", "where neighbours fetch pieces")
 	text(fs, &p.Advertise, "peer-advertise", "`host` name or IP address that neighbours are told; empty: this machine's first global one")

@@ -34,6 +34,7 @@ func (m *Mirror) answerBlob(x *exchange) error {
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), octets)
 	}
+	defer m.prefetchBeside(x, begins, c.Size())()
 	return explain(ctx, x.sendContent(ctx, c, d, octets, later))
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -45,6 +46,8 @@ type document struct {
 	// descriptor with URLs is not among them: registries take such without
 	// looking whether they have the content.
 	children []piece.Digest
+	// layers are the children that are layers, in the manifest's order.
+	layers []promise
 }
 
 // promise is the size that a manifest gives for a digest.
@@ -98,7 +101,10 @@ func parseDocument(p []byte) (document, error) {
 	}
 	d.promises = append(d.promises, raw.Layers.known...)
 	d.promises = append(d.promises, raw.Manifests.known...)
-	d.children = append(raw.Layers.own, raw.Manifests.own...)
+	d.layers = raw.Layers.own
+	for _, p := range slices.Concat(raw.Layers.own, raw.Manifests.own) {
+		d.children = append(d.children, p.digest)
+	}
 	if raw.Config.known {
 		d.promises = append(d.promises, raw.Config.promise)
 		if !raw.Config.foreign {
@@ -150,7 +156,7 @@ func (d *descriptor) UnmarshalJSON(p []byte) error {
 // descriptorList is a bounded list of descriptors.
 type descriptorList struct {
 	known   []promise
-	own     []piece.Digest
+	own     []promise
 	present bool
 }
 
@@ -179,7 +185,7 @@ func (l *descriptorList) UnmarshalJSON(p []byte) error {
 		if d.known {
 			l.known = append(l.known, d.promise)
 			if !d.foreign {
-				l.own = append(l.own, d.digest)
+				l.own = append(l.own, d.promise)
 			}
 		}
 	}

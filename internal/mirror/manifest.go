@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -64,6 +65,9 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 	m.cfg.Access.Link(x.host, x.target.name, d, doc.children)
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), doc.mediaType)
+	}
+	if m.cfg.Ahead != nil {
+		m.images.learn(x.host, x.target.name, d, doc.layers, time.Now())
 	}
 	return x.sendContent(ctx, c, d, doc.mediaType, false)
 }

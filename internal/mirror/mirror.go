@@ -25,6 +25,9 @@ type Config struct {
 	Ranges RangeBlobs
 	// RangeFetch is what a range of a blob that is not here makes fetched.
 	RangeFetch RangeFetch
+	// Ahead fetches the layers that a client will ask for next. Nil: nothing is
+	// fetched before it is asked for.
+	Ahead Ahead
 	// FirstByteTimeout is how long a request without its first byte, and
 	// without evidence that it is on its way, waits before it is refused.
 	FirstByteTimeout time.Duration
@@ -68,6 +71,7 @@ type Mirror struct {
 	cfg      Config
 	log      *slog.Logger
 	sizes    sizes
+	images   images
 	chunks   *chunks
 	parsing  chan struct{} // one entry a manifest in memory
 	counters counters
@@ -101,6 +105,7 @@ func New(cfg Config) (*Mirror, error) {
 		cfg:     cfg,
 		log:     cfg.Log,
 		sizes:   newSizes(),
+		images:  newImages(),
 		chunks:  newChunks(),
 		parsing: make(chan struct{}, maxParsing),
 	}, nil

@@ -13,6 +13,11 @@ const (
 	// would take five times as long, and so would the first of a layer.
 	NodeFetches = 8
 	minFetches  = 2
+	// AheadFetches bounds the pieces under way to a node, those that readers
+	// wait for included, for one more to be asked for that nobody waits for
+	// yet. That is few enough to leave the line to a reader's full six, and
+	// enough to fill it when readers want nothing.
+	AheadFetches = 4
 	// PerNeighbour is how many requests one neighbour has outstanding:
 	// one in transfer, one behind it, so that the line never waits for us.
 	PerNeighbour = 2
@@ -34,6 +39,11 @@ const (
 func MayFetch(download, node int) bool {
 	return download < minFetches || download < MaxFetches && node < NodeFetches
 }
+
+// MayFetchAhead reports whether a node with so many pieces under way that nobody
+// waits for yet, and so many that readers wait for, may ask for one more of the
+// former.
+func MayFetchAhead(ahead, readers int) bool { return ahead+readers < AheadFetches }
 
 // Depth is how many requests one neighbour may have outstanding, if a piece
 // takes so long; 0 if that is not known.

@@ -31,8 +31,8 @@ const (
 // The idea of each file: download.go the loop and the start; neighbour.go the
 // edges of the swarm, acquaint.go those without a scheduler; fetch.go pieces
 // from neighbours; lease.go pieces from the origin; stall.go what happens when
-// nobody sends any; partial.go what is different while only parts are wanted;
-// finish.go the end.
+// nobody sends any; partial.go what is different while only parts are wanted,
+// ahead.go while nobody has asked yet; finish.go the end.
 type download struct {
 	p     *Peer
 	ref   Ref
@@ -87,10 +87,14 @@ type download struct {
 	idleSince   time.Time // since when nobody reads
 
 	partial partial
+	ahead   ahead
 	self    uint64 // this peer's order in turns
 }
 
 func newDownload(p *Peer, ref Ref) *download {
+	if ref.Source != nil {
+		ref.Source = shared(ref.Source)
+	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	now := time.Now()
 	seed := p.cfg.Seed
@@ -253,7 +257,7 @@ func (d *download) join() {
 	if d.ingest != nil {
 		m.Size = d.layout.Size()
 	}
-	if d.ref.Source != nil && !d.partial.on {
+	if d.ref.Source != nil && !d.partial.on && !d.ahead.on.Load() {
 		m.Origin = d.ref.Source.Host()
 	}
 	d.joined = time.Now()
@@ -289,7 +293,7 @@ func (d *download) progress() scheduler.Progress {
 			p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: l.id, Bytes: l.bytes.Load()})
 		}
 	}
-	if d.resting() { // its neighbours are not to blame
+	if d.undemanding() { // its neighbours are not to blame
 		return p
 	}
 	for id, n := range d.neighbours {
@@ -314,7 +318,7 @@ func (d *download) tick(now time.Time) {
 	d.tickNeighbours(now)
 	d.tickStall(now)
 	d.tellNews()
-	if _, readers := d.board.slowest(); readers > 0 {
+	if _, readers := d.board.slowest(); readers > 0 || d.expected() {
 		d.idleSince = now
 	} else if now.Sub(d.idleSince) > d.linger() {
 		d.abandon()

@@ -37,9 +37,10 @@ type fetch struct {
 	late    bool // missed its deadline, was stopped for it
 	stopped bool // the loop ended it, the neighbour is not to blame
 
-	bytes atomic.Int64 // arrived so far
-	seen  int64        // of these, noticed by the loop
-	moved time.Time    // when that last grew
+	bytes atomic.Int64  // arrived so far
+	count *atomic.Int64 // the peer's, which this one is counted by
+	seen  int64         // of these, noticed by the loop
+	moved time.Time     // when that last grew
 }
 
 // noticed reports whether bytes arrived since the last look.
@@ -96,6 +97,9 @@ func (d *download) pick(n *neighbour, front int, usual time.Duration, now time.T
 
 // mayFetch reports whether one more piece may be asked for now.
 func (d *download) mayFetch() bool {
+	if d.ahead.on.Load() {
+		return d.mayFetchAhead()
+	}
 	return choice.MayFetch(len(d.fetches), int(d.p.fetching.Load()))
 }
 
@@ -123,17 +127,20 @@ func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	f := &fetch{
 		piece: i, from: n, want: n.claims[i], hedge: hedge,
-		cancel: cancel, started: now, moved: now,
+		cancel: cancel, started: now, moved: now, count: &d.p.fetching,
+	}
+	if d.ahead.on.Load() {
+		f.count = &d.p.fetchingAhead
 	}
 	d.fetches[i] = append(d.fetches[i], f)
 	d.picker.Need.Clear(i)
 	n.outstanding++
-	d.p.fetching.Add(1)
+	f.count.Add(1)
 	off, length := d.layout.Bounds(i)
 	from := n.peer
 	d.spawn(func() {
 		err := d.transfer(ctx, f, from, off, length)
-		d.p.fetching.Add(-1)
+		f.count.Add(-1)
 		d.post(func() { d.fetched(f, err) })
 	})
 }
@@ -217,6 +224,9 @@ func (d *download) fetchedWell(f *fetch, now time.Time) {
 	if d.far(f.from) {
 		d.p.stats.receivedFar.Add(length)
 	}
+	if d.ahead.on.Load() {
+		d.p.stats.aheadBytes.Add(length)
+	}
 	d.p.stats.piecesPeer.Add(1)
 	d.suppliers[f.piece] = f.from.peer.ID
 	for _, other := range d.fetches[f.piece] {
@@ -269,6 +279,9 @@ func (d *download) tickFetches(now time.Time) {
 
 // hedgeFetch asks a second neighbour for a piece that is late.
 func (d *download) hedgeFetch(i int, slow *fetch, now time.Time) {
+	if d.ahead.on.Load() { // nobody waits
+		return
+	}
 	var best *neighbour
 	for _, n := range d.neighbours {
 		if n == slow.from || !n.open || !n.has.Has(i) || now.Before(n.coolUntil) {

@@ -48,6 +48,9 @@ func (d *download) finish() {
 	d.flushLast()
 	d.report(false)
 	d.p.stats.completed.Add(1)
+	if d.ahead.on.Load() {
+		d.p.stats.aheadWhole.Add(1)
+	}
 	d.log.Info("blob complete", "bytes", d.layout.Size(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.board.update(func() { d.board.ending = true })
 	d.ended = true

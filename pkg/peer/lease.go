@@ -45,7 +45,7 @@ func (l *leaseRun) noticed(now time.Time) bool {
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
 	d.schedulerUp = true
-	if d.ref.Source == nil || d.ended || d.partial.on { // or it was given to an earlier download
+	if d.ref.Source == nil || d.ended || d.partial.on || d.ahead.on.Load() { // or it was given to an earlier download
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)
 		return
 	}

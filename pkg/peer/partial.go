@@ -74,6 +74,9 @@ func (d *download) readersChanged() { d.partial.stale = true }
 func (d *download) heed(now time.Time) {
 	d.partial.stale = false
 	wanted, all := d.board.wants()
+	if _, readers := d.board.slowest(); readers > 0 && d.ahead.on.Load() {
+		d.takeOver(all, now)
+	}
 	if d.partial.on && all {
 		d.upgrade(now)
 	}
@@ -314,7 +317,10 @@ func (d *download) hopes() bool {
 
 // linger is how long the download goes on when nobody reads it.
 func (d *download) linger() time.Duration {
-	if d.partial.on {
+	switch {
+	case d.ahead.on.Load():
+		return aheadLinger
+	case d.partial.on:
 		return rangeLinger
 	}
 	return linger

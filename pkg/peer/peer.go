@@ -54,8 +54,9 @@ type Peer struct {
 	// acquainted are for when no scheduler introduces anybody.
 	acquainted acquaintances
 	stats      counters
-	// fetching counts the pieces under way from neighbours, of all downloads.
-	fetching atomic.Int64
+	// fetching counts the pieces under way from neighbours, of all downloads
+	// that have readers; fetchingAhead those of the rest (ahead.go).
+	fetching, fetchingAhead atomic.Int64
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
@@ -169,20 +170,22 @@ func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 		}
 		return d, nil
 	}
-	if ref.Source != nil {
-		ref.Source = shared(ref.Source)
-	}
 	d := newDownload(p, ref)
 	d.partial.on = inPart
-	p.downloads[ref.Digest] = d
+	p.start(d)
+	return d, nil
+}
+
+// start runs a download, the only one of its digest. mu is held.
+func (p *Peer) start(d *download) {
+	p.downloads[d.ref.Digest] = d
 	p.tasks.Go(func() {
 		d.run()
 		p.mu.Lock()
-		delete(p.downloads, ref.Digest)
+		delete(p.downloads, d.ref.Digest)
 		p.mu.Unlock()
 		close(d.done)
 	})
-	return d, nil
 }
 
 // running returns the download of a digest, or nil.

@@ -64,7 +64,7 @@ func (d *download) tickStall(now time.Time) {
 		d.askSize(now)
 		return
 	}
-	if d.resting() {
+	if d.undemanding() {
 		d.moved = now
 		return
 	}
@@ -87,15 +87,19 @@ func (d *download) callForHelp(now time.Time) {
 		d.asked = now
 		d.report(true)
 	}
-	patience := d.patience
-	if now.Sub(d.heardOf) < takeAfter {
-		patience += takeAnyway - takeAfter
-	}
-	if still > patience && (now.After(d.waitUntil) || still > maxWait) {
+	if still > d.patienceNow(now) && (now.After(d.waitUntil) || still > maxWait) {
 		d.log.Debug("nobody sends anything: taking a piece from the origin")
 		d.selfRead(1, false)
 		d.drawPatience()
 	}
+}
+
+// patienceNow is how long no byte may arrive before the peer helps itself.
+func (d *download) patienceNow(now time.Time) time.Duration {
+	if now.Sub(d.heardOf) < takeAfter {
+		return d.patience + takeAnyway - takeAfter
+	}
+	return d.patience
 }
 
 // told takes the scheduler's word that what is missing is on its way.
@@ -227,6 +231,9 @@ func (d *download) abandon() {
 // leave takes the download out of the swarm and ends it.
 func (d *download) leave(err error) {
 	d.ended = true
+	if d.ahead.on.Load() {
+		d.p.stats.aheadGivenUp.Add(1)
+	}
 	d.board.update(func() { d.board.ending, d.board.err = true, err })
 	for _, n := range d.neighbours {
 		if !n.offered.IsZero() {

@@ -21,6 +21,11 @@ type Stats struct {
 	FalseBlobs   int64 // blobs whose pieces did not add up to the digest
 	SelfLeases   int64 // reads from the origin without the scheduler's word
 
+	AheadBytes   int64 // of ReceivedPeer, before anybody had asked for the blob
+	AheadWhole   int64 // downloads ahead that ended whole before a reader came
+	AheadTaken   int64 // to which a reader came
+	AheadGivenUp int64 // to which nobody came, or that failed
+
 	LeasesDone   int64
 	LeasesFailed int64
 
@@ -39,6 +44,7 @@ type counters struct {
 	falsePieces, falseBlobs, selfLeases               atomic.Int64
 	leasesDone, leasesFailed, leases                  atomic.Int64
 	completed, failed                                 atomic.Int64
+	aheadBytes, aheadWhole, aheadTaken, aheadGivenUp  atomic.Int64
 }
 
 // Stats returns a copy of the counters.
@@ -58,6 +64,8 @@ func (p *Peer) Stats() Stats {
 		SelfLeases: c.selfLeases.Load(), LeasesDone: c.leasesDone.Load(),
 		LeasesFailed: c.leasesFailed.Load(), Leases: c.leases.Load(),
 		Completed: c.completed.Load(), Failed: c.failed.Load(),
+		AheadBytes: c.aheadBytes.Load(), AheadWhole: c.aheadWhole.Load(),
+		AheadTaken: c.aheadTaken.Load(), AheadGivenUp: c.aheadGivenUp.Load(),
 		Downloads: downloads, Attached: attached,
 	}
 }
