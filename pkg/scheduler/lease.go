@@ -125,7 +125,7 @@ func (s *Scheduler) holder(sw *swarm) *member {
 }
 
 func (s *Scheduler) mayHold(m *member) bool {
-	if m.origin == "" || m.complete || m.node.leases >= s.cfg.LeasesPerPeer {
+	if m.origin == "" || m.complete || m.node.gone || m.node.leases >= s.cfg.LeasesPerPeer {
 		return false
 	}
 	if s.now.Before(m.skip) {

@@ -128,6 +128,8 @@ type node struct {
 	// doubted.
 	accusers map[PeerID]bool
 	doubted  time.Time
+	// gone: its stream has ended, and it is leaving its swarms one by one.
+	gone bool
 }
 
 // host is one origin registry.
@@ -201,6 +203,7 @@ func (s *Scheduler) peerDown(e PeerDown) {
 	if n == nil {
 		return
 	}
+	n.gone = true // what it frees here must not be given to it there
 	for len(n.members) > 0 {
 		m := n.members[len(n.members)-1]
 		s.remove(m, "its connection to the scheduler ended")
