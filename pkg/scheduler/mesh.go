@@ -7,12 +7,9 @@ import (
 	"time"
 )
 
-// How a mesh is woven: a few near ones, a seed, the rest at random.
+// How a mesh is kept: by whom a member knows whom, and until when.
 
 const (
-	// sampleFactor is how many members are looked at for each neighbour
-	// wanted. Sampling keeps a join cheap in a swarm of ten thousand.
-	sampleFactor = 4
 	// idleSummaries is how many summaries in a row a neighbour may deliver
 	// nothing before it can be replaced; rewireMost is how many are
 	// replaced at once, rewireEvery how often.
@@ -72,62 +69,45 @@ func (s *Scheduler) flushIntros() {
 // connect gives a new member its neighbours.
 func (s *Scheduler) connect(m *member) {
 	sw := m.swarm
-	near := 0
+	l := Loom[*member]{
+		All: m.pool(), IsSeed: func(o *member) bool { return o.complete },
+		Fit:        func(o *member) bool { return s.linkable(m, o) },
+		Neighbours: s.cfg.Neighbours - len(m.edges), Topology: s.cfg.TopologyShare,
+	}
 	for _, p := range m.places() {
-		near += s.link(m, sw.near[p], s.cfg.TopologyShare-near, "near it")
+		l.Near = append(l.Near, sw.near[p])
 	}
-	seeds := 0
-	if !m.complete && !slices.ContainsFunc(m.edges, func(o *member) bool { return o.complete }) {
-		near := slices.DeleteFunc(s.sample(sw.seeds, s.cfg.Neighbours), m.far)
-		seeds = s.link(m, near, 1, "a seed")
+	if !m.complete {
+		l.Seeds = slices.DeleteFunc(sample(s.rng, sw.seeds, s.cfg.Neighbours), m.far)
 	}
-	random := s.link(m, m.pool(), s.cfg.Neighbours-len(m.edges), "at random")
+	why := make(map[string]int)
+	for _, p := range Weave(s.rng, l) {
+		s.edge(m, p.Who, p.Why)
+		why[p.Why]++
+	}
 	s.gate(m)
 	if !m.complete {
-		s.introduce(m, nil, fmt.Sprintf("joined: %d near it, %d seed, %d at random of %d members", near, seeds, random, len(sw.order)-1))
+		s.introduce(m, nil, fmt.Sprintf("joined: %d near it, %d seed, %d at random of %d members",
+			why["near it"], why["a seed"], why["at random"], len(sw.order)-1))
 	}
 }
 
-// link makes up to n edges between m and candidates, drawn at random. (Were
-// those preferred that have few edges, everybody would be linked to those who
-// came just before: a mesh as long as the queue at the door.) It returns how
-// many it made.
+// link makes up to n edges between m and candidates, drawn at random, and
+// returns how many it made.
 func (s *Scheduler) link(m *member, candidates []*member, n int, why string) int {
-	if n <= 0 {
-		return 0
+	drawn := draw(s.rng, candidates, n, func(c *member) bool { return s.linkable(m, c) })
+	for _, c := range drawn {
+		s.edge(m, c, why)
 	}
-	var fit []*member
-	for _, c := range s.sample(candidates, n*sampleFactor) {
-		if s.linkable(m, c) {
-			fit = append(fit, c)
-		}
-	}
-	fit = fit[:min(n, len(fit))]
-	for _, c := range fit {
-		m.edges = append(m.edges, c)
-		c.edges = append(c.edges, m)
-		s.introduce(m, c, why)
-		s.introduce(c, m, "a new member was given it as neighbour")
-	}
-	return len(fit)
+	return len(drawn)
 }
 
-// sample returns up to n of ms in random order, all of them if there are few.
-func (s *Scheduler) sample(ms []*member, n int) []*member {
-	if len(ms) <= 2*n {
-		out := slices.Clone(ms)
-		s.rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-		return out
-	}
-	out := make([]*member, 0, n)
-	seen := make(map[int]bool, n)
-	for len(out) < n {
-		if i := s.rng.IntN(len(ms)); !seen[i] {
-			seen[i] = true
-			out = append(out, ms[i])
-		}
-	}
-	return out
+// edge makes m and c neighbours.
+func (s *Scheduler) edge(m, c *member, why string) {
+	m.edges = append(m.edges, c)
+	c.edges = append(c.edges, m)
+	s.introduce(m, c, why)
+	s.introduce(c, m, "a new member was given it as neighbour")
 }
 
 func (s *Scheduler) linkable(a, b *member) bool {

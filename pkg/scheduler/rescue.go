@@ -33,7 +33,7 @@ func (s *Scheduler) rescue(m *member) {
 	found := 0
 	if sw.size != SizeUnknown {
 		var useful []*member
-		for _, c := range s.sample(sw.order, sampleFactor*s.cfg.Neighbours) {
+		for _, c := range sample(s.rng, sw.order, sampleFactor*s.cfg.Neighbours) {
 			if m.lacks(c) && (!m.far(c) || m.gate || s.now.Sub(m.stalled) > patience) {
 				useful = append(useful, c)
 			}

@@ -108,7 +108,7 @@ func (s *Scheduler) ungate(m *member) {
 	}
 	m.gate = false
 	g.members = without(g.members, m)
-	for _, o := range s.sample(m.pool(), sampleFactor) {
+	for _, o := range sample(s.rng, m.pool(), sampleFactor) {
 		if o != m && !o.gate {
 			s.gate(o)
 			break
