@@ -15,6 +15,10 @@ const (
 	// meetAlone is how many of them a download without a scheduler turns to:
 	// as many as the scheduler would name.
 	meetAlone = scheduler.DefaultNeighbours
+	// crowdReads is about how many pieces a crowd reads from the origin at a
+	// time. Were each of a hundred to read its own at once, all would come
+	// late, and nobody had anything to pass on meanwhile.
+	crowdReads = 16
 )
 
 // acquaintances are peers that were neighbours lately, in whatever swarm. When
@@ -119,12 +123,20 @@ func (d *download) readOwn(most int) {
 
 // ownPiece is the first missing piece from the front on that no neighbour has
 // and that falls to this peer. The peers of a swarm that know each other count
-// alike: each such piece falls to one of them.
+// alike: each such piece falls to one of them. Of a large crowd only those read
+// to whom one of the next few pieces falls.
 func (d *download) ownPiece() (int, bool) {
+	ahead := 0
 	for _, from := range []int{d.front(), 0} {
 		for i := range d.picker.Need.From(from) {
-			if d.picker.Rarity[i] == 0 && d.falls(i) {
+			if d.picker.Rarity[i] > 0 {
+				continue
+			}
+			if d.falls(i) {
 				return i, true
+			}
+			if ahead++; ahead >= crowdReads && d.crowded() {
+				return 0, false
 			}
 		}
 	}
@@ -134,6 +146,11 @@ func (d *download) ownPiece() (int, bool) {
 // falls reports whether piece i is this peer's to read from the origin.
 func (d *download) falls(i int) bool {
 	own := turnOrder(d.self, i)
+	for _, f := range d.search.fellows {
+		if !f.gone && turnOrder(f.order, i) < own {
+			return false
+		}
+	}
 	for _, n := range d.neighbours {
 		if n.answered() && turnOrder(n.order, i) < own {
 			return false

@@ -80,7 +80,7 @@ func copies(c *peertest.Cluster, size int64) float64 {
 	return float64(c.Origin.Bytes()) / float64(size)
 }
 
-func atMost[T int | int64 | float64](t *testing.T, what string, got, limit T) {
+func atMost[T ~int | ~int64 | ~float64](t *testing.T, what string, got, limit T) {
 	t.Helper()
 	if got > limit {
 		t.Errorf("%s: %v, want at most %v", what, got, limit)

@@ -29,7 +29,7 @@ const (
 // everything in it but board; others reach it by post.
 //
 // The idea of each file: download.go the loop and the start; neighbour.go the
-// edges of the swarm, acquaint.go those without a scheduler; fetch.go pieces
+// edges of the swarm, acquaint.go and discover.go those without a scheduler; fetch.go pieces
 // from neighbours; lease.go pieces from the origin; stall.go what happens when
 // nobody sends any; partial.go what is different while only parts are wanted,
 // ahead.go while nobody has asked yet; finish.go the end.
@@ -86,6 +86,7 @@ type download struct {
 	noRange     bool
 	idleSince   time.Time // since when nobody reads
 
+	search  search
 	partial partial
 	ahead   ahead
 	self    uint64 // this peer's order in turns
@@ -264,6 +265,7 @@ func (d *download) join() {
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
 	if !d.schedulerUp {
 		d.turnToAcquaintances()
+		d.seek()
 	}
 }
 
@@ -278,6 +280,7 @@ func (d *download) attached() {
 func (d *download) detached() {
 	d.schedulerUp, d.joined = false, time.Now()
 	d.turnToAcquaintances()
+	d.seek()
 }
 
 // progress is what the scheduler hears in a Summary.

@@ -144,6 +144,26 @@ type Scheduler interface {
 	Send(e scheduler.Event)
 }
 
+// Directory is where peers find each other when no scheduler introduces them.
+// It is a hint as the scheduler is: who is found may be gone, or may never have
+// had anything. internal/discovery is the real one.
+type Directory interface {
+	// Announce lets others find this peer under a key for a quarter of an
+	// hour. It returns once those who will be asked for the key know, or
+	// ctx ends. Announcing again renews it.
+	Announce(ctx context.Context, k Key) error
+	// Find names up to most of the peers under a key, without this one. Of
+	// some no more than the identity and the addresses may be known.
+	Find(ctx context.Context, k Key, most int) ([]scheduler.Peer, error)
+}
+
+// Key is what a peer can be found under: a blob that it is downloading, or,
+// with Image set, an image that it holds, by the digest of its manifest.
+type Key struct {
+	Digest piece.Digest
+	Image  bool
+}
+
 // Errors that cross the engine's edges.
 var (
 	// ErrNotHeld: the blob or the piece asked for is not here.

@@ -41,6 +41,7 @@ type neighbour struct {
 
 	offered     time.Time // when it was last sent an offer
 	tries       int       // offers without answer
+	found       bool      // by this download's own search
 	outstanding int       // requests under way
 	strikes     int
 	coolUntil   time.Time // no requests before then: it was busy
@@ -256,6 +257,7 @@ func (d *download) part(id scheduler.PeerID) {
 		return
 	}
 	d.forget(n)
+	d.deserted(id)
 	delete(d.neighbours, id)
 	for _, fs := range d.fetches {
 		for _, f := range fs {

@@ -35,6 +35,8 @@ type Config struct {
 	Self    scheduler.Peer
 	Store   Store
 	Network Network
+	// Directory is asked when no scheduler answers; nil is nobody.
+	Directory Directory
 	// UploadSlots is how many pieces are served at once; 0 means
 	// choice.DefaultSlots.
 	UploadSlots int
@@ -53,6 +55,7 @@ type Peer struct {
 	bans  bans
 	// acquainted are for when no scheduler introduces anybody.
 	acquainted acquaintances
+	images     images
 	stats      counters
 	// fetching counts the pieces under way from neighbours, of all downloads
 	// that have readers; fetchingAhead those of the rest (ahead.go).
@@ -96,6 +99,7 @@ func New(cfg Config) *Peer {
 func (p *Peer) Run(ctx context.Context) error {
 	tick := time.NewTicker(summaryEvery)
 	defer tick.Stop()
+	p.tasks.Go(p.announceImages)
 	for {
 		select {
 		case <-tick.C:

@@ -74,6 +74,9 @@ func (d *download) tickStall(now time.Time) {
 		}
 		return
 	}
+	if !d.partial.met && now.Sub(d.joined) > schedulerGrace {
+		d.seek() // it is silent
+	}
 	if len(d.leases) == 0 {
 		d.callForHelp(now)
 	}
@@ -112,6 +115,9 @@ func (d *download) told(dec scheduler.Wait, now time.Time) {
 // reads from the front on; among others by reading what falls to this peer, and
 // anything if nothing comes from them.
 func (d *download) lookAfterMyself(now time.Time) {
+	if d.settling(now) {
+		return
+	}
 	with := d.companions()
 	if with == 0 || d.alone {
 		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
@@ -126,11 +132,35 @@ func (d *download) lookAfterMyself(now time.Time) {
 	} else {
 		d.readOwn(max(1, selfReads/(with+1)))
 	}
-	if now.Sub(d.moved) > askAfter {
-		d.stalledAt = now
-	}
+	d.shorten()
+	d.noticeStall(now)
 	if len(d.leases) == 0 && now.Sub(d.stalledAt) < helpFor {
 		d.selfRead(1, true)
+	}
+}
+
+// shorten ends the long reads of a peer that was alone after the piece that they
+// are at: the rest is shared with those who came.
+func (d *download) shorten() {
+	for l := range d.leases {
+		if l.id == 0 && !l.whole && !d.partial.on && l.pieces.Len() > 1 {
+			l.enough.Store(true)
+		}
+	}
+}
+
+// noticeStall notes that nothing comes from those who share the origin. Where
+// many were found they may all wait for a slow one, for longer; and longer still
+// for their turn at neighbours that go on to receive.
+func (d *download) noticeStall(now time.Time) {
+	wait := askAfter
+	if d.crowded() {
+		wait = d.patienceNow(now)
+	}
+	if now.Sub(d.moved) > wait {
+		d.stalledAt = now
+		d.disband()
+		d.drawPatience()
 	}
 }
 

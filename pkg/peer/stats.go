@@ -26,6 +26,10 @@ type Stats struct {
 	AheadTaken   int64 // to which a reader came
 	AheadGivenUp int64 // to which nobody came, or that failed
 
+	Announced int64 // keys told to the directory, blobs and images
+	Found     int64 // peers that the directory named to downloads
+	Images    int   // gauge: images that are announced
+
 	LeasesDone   int64
 	LeasesFailed int64
 
@@ -44,6 +48,7 @@ type counters struct {
 	falsePieces, falseBlobs, selfLeases               atomic.Int64
 	leasesDone, leasesFailed, leases                  atomic.Int64
 	completed, failed                                 atomic.Int64
+	announced, found                                  atomic.Int64
 	aheadBytes, aheadWhole, aheadTaken, aheadGivenUp  atomic.Int64
 }
 
@@ -66,6 +71,7 @@ func (p *Peer) Stats() Stats {
 		Completed: c.completed.Load(), Failed: c.failed.Load(),
 		AheadBytes: c.aheadBytes.Load(), AheadWhole: c.aheadWhole.Load(),
 		AheadTaken: c.aheadTaken.Load(), AheadGivenUp: c.aheadGivenUp.Load(),
+		Announced: c.announced.Load(), Found: c.found.Load(), Images: p.images.count(),
 		Downloads: downloads, Attached: attached,
 	}
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Zones int
 	// NoScheduler leaves the peers to themselves.
 	NoScheduler bool
+	// Directory is where they find each other then; nil is nowhere.
+	Directory *Directory
 	// NewStore makes each node's store.
 	NewStore func() peer.Store
 	Logger   *slog.Logger
@@ -98,8 +100,12 @@ func (c *Cluster) start(i int) {
 		self: scheduler.Peer{ID: id, Addrs: []string{"mem/" + string(id)}, Bulk: string(id), Zone: c.cfg.zone(i)},
 		up:   &wire{rate: c.cfg.Up}, down: &wire{rate: c.cfg.Down},
 	}
+	var directory peer.Directory
+	if c.cfg.Directory != nil {
+		directory = &Desk{d: c.cfg.Directory, self: n.self, down: n.Down}
+	}
 	n.Peer = peer.New(peer.Config{
-		Self: n.self, Store: n.Store, Seed: c.cfg.Seed + uint64(i) + 1,
+		Directory: directory, Self: n.self, Store: n.Store, Seed: c.cfg.Seed + uint64(i) + 1,
 		Network: &port{c: c, node: n, lines: make(map[scheduler.PeerID]*line[peer.Message])},
 		Logger:  c.cfg.Logger.With("node", id),
 	})
