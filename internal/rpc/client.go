@@ -178,11 +178,11 @@ func (c *Client) receive(g attachClient) error {
 		if err != nil {
 			return err
 		}
-		d, err := decodeDecision(c.cfg.Self.ID, m)
+		ds, err := decodeDecisions(c.cfg.Self.ID, m)
 		if err != nil {
 			return err
 		}
-		if d != nil { // else of a kind that this wire does not know
+		for _, d := range ds {
 			c.cfg.Handler.Decide(d)
 		}
 	}

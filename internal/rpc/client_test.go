@@ -101,7 +101,7 @@ func TestRefusedClientIsNotAttached(t *testing.T) {
 // A scheduler that says what cannot be is left, and asked again.
 func TestMalformedDecisionEndsTheStream(t *testing.T) {
 	addr := pretend(t, func(g attachServer) error {
-		if err := g.Send(&p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Revoke{Revoke: &p2pdv1.Revoke{}}}); err != nil {
+		if err := g.Send(&p2pdv1.AttachResponse{Decisions: []*p2pdv1.Decision{{Decision: &p2pdv1.Decision_Revoke{Revoke: &p2pdv1.Revoke{}}}}}); err != nil {
 			return err
 		}
 		<-g.Context().Done()

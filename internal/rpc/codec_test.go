@@ -152,12 +152,63 @@ func TestEventsSurviveTheWire(t *testing.T) {
 
 func TestDecisionsSurviveTheWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := drawDecision(t)
-		got, err := decodeDecision("me", carry(t, encodeDecision(want), &p2pdv1.AttachResponse{}))
-		if diff := cmp.Diff(want, got, values); diff != "" || err != nil {
-			t.Fatalf("%v\n%s", err, diff)
+		want := rapid.SliceOfN(rapid.Custom(drawDecision), 0, 5).Draw(t, "decisions")
+		if diff := cmp.Diff(want, decisionsOverTheWire(t, want), values); diff != "" {
+			t.Fatal(diff)
 		}
 	})
+}
+
+// decisionsOverTheWire is what the other side hears of ds.
+func decisionsOverTheWire(t interface{ Fatal(...any) }, ds []scheduler.Decision) []scheduler.Decision {
+	var got []scheduler.Decision
+	for _, m := range encodeDecisions(ds) {
+		some, err := decodeDecisions("me", carry(t, m, &p2pdv1.AttachResponse{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, some...)
+	}
+	return got
+}
+
+// Who is met in many swarms is written once, and anew only after it moved.
+func TestPeersTravelOnce(t *testing.T) {
+	a, b := scheduler.Peer{ID: "a", Bulk: "10.0.0.1:1"}, scheduler.Peer{ID: "b"}
+	moved := scheduler.Peer{ID: "a", Bulk: "10.0.0.2:1"}
+	var want []scheduler.Decision
+	for _, peers := range [][]scheduler.Peer{{a, b}, {b, a}, {moved}, {moved, b}} {
+		want = append(want, scheduler.Introduce{To: "me", Size: 1, Peers: peers})
+	}
+	if ms := encodeDecisions(want); len(ms) != 1 || len(ms[0].GetPeers()) != 3 {
+		t.Errorf("%v, want one message with three peers", ms)
+	}
+	if diff := cmp.Diff(want, decisionsOverTheWire(t, want), values); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// However much there is to say, no message is too large.
+func TestDecisionsFitTheirMessages(t *testing.T) {
+	long := strings.Repeat("x", maxText-8)
+	var crowd []scheduler.Peer
+	for i := range 2 * maxPeers {
+		id := scheduler.PeerID(fmt.Sprint(i, long))
+		crowd = append(crowd, scheduler.Peer{ID: id, Addrs: slices.Repeat([]string{long}, maxAddrs), Bulk: long, Zone: long, Rack: long})
+	}
+	var ds []scheduler.Decision
+	for i := range maxDecisions {
+		ds = append(ds, scheduler.Introduce{To: "me", Size: 1, Peers: crowd[i%2*maxPeers:][:maxPeers], Reason: strings.Repeat("x", maxReason)})
+	}
+	ms := encodeDecisions(ds)
+	for _, m := range ms {
+		if n := proto.Size(m); n > maxMessage {
+			t.Fatalf("a message of %d bytes, at most %d are taken", n, maxMessage)
+		}
+	}
+	if got := decisionsOverTheWire(t, ds); len(got) != len(ds) || len(ms) < 2 {
+		t.Errorf("%d decisions arrived in %d messages, want %d in several", len(got), len(ms), len(ds))
+	}
 }
 
 func TestHelloSurvivesTheWire(t *testing.T) {
@@ -223,19 +274,16 @@ func TestEncodingKeepsToTheLimits(t *testing.T) {
 		}
 	}
 	long := scheduler.Revoke{To: "me", Reason: strings.Repeat("é", maxReason)}
-	d, err := decodeDecision("me", carry(t, encodeDecision(long), &p2pdv1.AttachResponse{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if why := d.Why(); !utf8.ValidString(why) || len(why) < maxReason-utf8.UTFMax || len(why) > maxReason {
+	if why := decisionsOverTheWire(t, []scheduler.Decision{long})[0].Why(); !utf8.ValidString(why) || len(why) < maxReason-utf8.UTFMax || len(why) > maxReason {
 		t.Errorf("a reason of %d bytes arrived as %d, want about %d", len(long.Reason), len(why), maxReason)
 	}
 	crowd := make([]scheduler.Peer, maxPeers+1)
 	for i := range crowd {
 		crowd[i].ID = "x"
 	}
-	if _, err := decodeDecision("me", encodeDecision(scheduler.Introduce{Size: 1, Peers: crowd})); err != nil {
-		t.Error(err)
+	in := decisionsOverTheWire(t, []scheduler.Decision{scheduler.Introduce{Size: 1, Peers: crowd}})[0].(scheduler.Introduce)
+	if len(in.Peers) != maxPeers {
+		t.Errorf("%d neighbours, want %d", len(in.Peers), maxPeers)
 	}
 }
 

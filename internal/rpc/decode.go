@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -178,110 +177,4 @@ func decodeLeaseEnd(l *p2pdv1.LeaseEnd) (e scheduler.LeaseEnd, err error) {
 	e.Lease, e.Outcome = scheduler.LeaseID(l.GetLease()), scheduler.Outcome(o)
 	e.RetryAfter = time.Duration(ms) * time.Millisecond
 	return e, nil
-}
-
-// decodeDecision turns a message into a decision for the peer to. An unknown
-// decision gives nil.
-func decodeDecision(to scheduler.PeerID, m *p2pdv1.AttachResponse) (scheduler.Decision, error) {
-	switch d := m.GetDecision().(type) {
-	case *p2pdv1.AttachResponse_Introduce:
-		i, err := decodeIntroduce(d.Introduce)
-		i.To = to
-		return orError[scheduler.Decision](i, malformed("introduce", err))
-	case *p2pdv1.AttachResponse_Part:
-		p, err := decodePart(d.Part)
-		p.To = to
-		return orError[scheduler.Decision](p, malformed("part", err))
-	case *p2pdv1.AttachResponse_Grant:
-		g, err := decodeGrant(d.Grant)
-		g.To = to
-		return orError[scheduler.Decision](g, malformed("grant", err))
-	case *p2pdv1.AttachResponse_Revoke:
-		r, err := decodeRevoke(d.Revoke)
-		r.To = to
-		return orError[scheduler.Decision](r, malformed("revoke", err))
-	case *p2pdv1.AttachResponse_Wait:
-		w, err := decodeWait(d.Wait)
-		w.To = to
-		return orError[scheduler.Decision](w, malformed("wait", err))
-	}
-	return nil, nil
-}
-
-// decodeHead takes what all decisions have.
-func decodeHead(digest []byte, reason string) (d piece.Digest, why string, err error) {
-	if d, err = decodeDigest("digest", digest); err != nil {
-		return d, "", err
-	}
-	why, err = decodeReason(reason)
-	return d, why, err
-}
-
-func decodeIntroduce(m *p2pdv1.Introduce) (d scheduler.Introduce, err error) {
-	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
-		return d, err
-	}
-	if d.Size, err = decodeSize(m.Size); err != nil {
-		return d, err
-	}
-	if d.Share, err = decodeShare(m.GetShareIndex(), m.GetShareOf()); err != nil {
-		return d, err
-	}
-	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
-		return d, err
-	}
-	for i, p := range m.GetPeers() {
-		peer, err := decodePeer(p)
-		if err != nil {
-			return d, in(fmt.Sprintf("peers[%d]", i), err)
-		}
-		d.Peers = append(d.Peers, peer)
-	}
-	return d, nil
-}
-
-func decodePart(m *p2pdv1.Part) (d scheduler.Part, err error) {
-	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
-		return d, err
-	}
-	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
-		return d, err
-	}
-	for i, p := range m.GetPeers() {
-		id, err := decodeID(fmt.Sprintf("peers[%d]", i), p)
-		if err != nil {
-			return d, err
-		}
-		d.Peers = append(d.Peers, id)
-	}
-	return d, nil
-}
-
-func decodeGrant(m *p2pdv1.Grant) (d scheduler.Grant, err error) {
-	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
-		return d, err
-	}
-	d.Lease = scheduler.Lease{ID: scheduler.LeaseID(m.GetLease()), Whole: m.GetWhole()}
-	d.Lease.Pieces, err = decodePieces(m.GetFirst(), m.GetEnd(), m.GetWhole())
-	return d, err
-}
-
-func decodeRevoke(m *p2pdv1.Revoke) (d scheduler.Revoke, err error) {
-	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
-		return d, err
-	}
-	d.Lease = scheduler.LeaseID(m.GetLease())
-	return d, nil
-}
-
-func decodeWait(m *p2pdv1.Wait) (d scheduler.Wait, err error) {
-	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
-		return d, err
-	}
-	ms := m.GetForMs()
-	if ms < 0 || ms > maxWait.Milliseconds() {
-		return d, bad("for_ms", "%d, at most %d are allowed", ms, maxWait.Milliseconds())
-	}
-	d.For = time.Duration(ms) * time.Millisecond
-	return d, nil
 }

@@ -61,39 +61,6 @@ func encodeProgress(b scheduler.Progress) *p2pdv1.Progress {
 	return p
 }
 
-// encodeDecision is the wire form of a decision.
-func encodeDecision(d scheduler.Decision) *p2pdv1.AttachResponse {
-	switch d := d.(type) {
-	case scheduler.Introduce:
-		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Reason: encodeReason(d.Reason)}
-		in.ShareIndex, in.ShareOf = encodePiece(d.Share.Index), encodePiece(d.Share.Of)
-		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
-			in.Peers = append(in.Peers, encodePeer(p))
-		}
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Introduce{Introduce: in}}
-	case scheduler.Part:
-		p := &p2pdv1.Part{Digest: d.Digest[:], Reason: encodeReason(d.Reason)}
-		for _, id := range d.Peers[:min(len(d.Peers), maxPeers)] {
-			p.Peers = append(p.Peers, string(id))
-		}
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Part{Part: p}}
-	case scheduler.Grant:
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Grant{Grant: &p2pdv1.Grant{
-			Digest: d.Digest[:], Lease: uint64(d.Lease.ID), Whole: d.Lease.Whole, Reason: encodeReason(d.Reason),
-			First: encodePiece(d.Lease.Pieces.First), End: encodePiece(d.Lease.Pieces.End),
-		}}}
-	case scheduler.Revoke:
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Revoke{Revoke: &p2pdv1.Revoke{
-			Digest: d.Digest[:], Lease: uint64(d.Lease), Reason: encodeReason(d.Reason),
-		}}}
-	case scheduler.Wait:
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Wait{Wait: &p2pdv1.Wait{
-			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
-		}}}
-	}
-	return nil
-}
-
 // split cuts an event with more blobs than one message should hold into
 // several that say the same.
 func split(e scheduler.Event) []scheduler.Event {

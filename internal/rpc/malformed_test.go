@@ -103,27 +103,33 @@ func TestMalformedHellos(t *testing.T) {
 }
 
 func TestMalformedDecisions(t *testing.T) {
-	introduce := func(in *p2pdv1.Introduce) *p2pdv1.AttachResponse {
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Introduce{Introduce: in}}
+	response := func(d *p2pdv1.Decision, table ...*p2pdv1.Peer) *p2pdv1.AttachResponse {
+		return &p2pdv1.AttachResponse{Decisions: []*p2pdv1.Decision{d}, Peers: table}
+	}
+	introduce := func(in *p2pdv1.Introduce, table ...*p2pdv1.Peer) *p2pdv1.AttachResponse {
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Introduce{Introduce: in}}, table...)
 	}
 	part := func(p *p2pdv1.Part) *p2pdv1.AttachResponse {
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Part{Part: p}}
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Part{Part: p}})
 	}
 	grant := func(g *p2pdv1.Grant) *p2pdv1.AttachResponse {
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Grant{Grant: g}}
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Grant{Grant: g}})
 	}
 	revoke := func(r *p2pdv1.Revoke) *p2pdv1.AttachResponse {
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Revoke{Revoke: r}}
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Revoke{Revoke: r}})
 	}
 	wait := func(w *p2pdv1.Wait) *p2pdv1.AttachResponse {
-		return &p2pdv1.AttachResponse{Decision: &p2pdv1.AttachResponse_Wait{Wait: w}}
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: w}})
 	}
 	for field, m := range map[string]*p2pdv1.AttachResponse{
 		"introduce.digest":      introduce(nil),
 		"introduce.size":        introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
 		"introduce.share_index": introduce(&p2pdv1.Introduce{Digest: good, ShareIndex: 2, ShareOf: 2}),
-		"introduce.peers:":      introduce(&p2pdv1.Introduce{Digest: good, Peers: make([]*p2pdv1.Peer, maxPeers+1)}),
-		"introduce.peers[0].id": introduce(&p2pdv1.Introduce{Digest: good, Peers: []*p2pdv1.Peer{nil}}),
+		"introduce.peers:":      introduce(&p2pdv1.Introduce{Digest: good, Peers: make([]uint32, maxPeers+1)}),
+		"introduce.peers[1]":    introduce(&p2pdv1.Introduce{Digest: good, Peers: []uint32{0, 1}}, &p2pdv1.Peer{Id: "x"}),
+		"peers[0].id":           introduce(&p2pdv1.Introduce{Digest: good}, &p2pdv1.Peer{}),
+		"response.decisions":    {Decisions: make([]*p2pdv1.Decision, maxDecisions+1)},
+		"response.peers":        {Peers: make([]*p2pdv1.Peer, maxTable+1)},
 		"introduce.reason":      introduce(&p2pdv1.Introduce{Digest: good, Reason: strings.Repeat("x", maxReason+1)}),
 		"part.digest":           part(nil),
 		"part.peers:":           part(&p2pdv1.Part{Digest: good, Peers: make([]string, maxPeers+1)}),
@@ -137,12 +143,12 @@ func TestMalformedDecisions(t *testing.T) {
 		"wait.for_ms":           wait(&p2pdv1.Wait{Digest: good, ForMs: -1}),
 		"wait.for_ms: ":         wait(&p2pdv1.Wait{Digest: good, ForMs: maxWait.Milliseconds() + 1}),
 	} {
-		d, err := decodeDecision("me", m)
+		d, err := decodeDecisions("me", m)
 		if d != nil || !errors.Is(err, errMalformed) || !strings.Contains(err.Error(), ": "+field) {
 			t.Errorf("%s: %#v, %v", field, d, err)
 		}
 	}
-	if d, err := decodeDecision("me", &p2pdv1.AttachResponse{}); d != nil || err != nil {
+	if d, err := decodeDecisions("me", response(&p2pdv1.Decision{})); len(d) > 0 || err != nil {
 		t.Errorf("a decision of the future: %#v, %v; want nothing", d, err)
 	}
 }
@@ -187,7 +193,7 @@ func FuzzDecodeEvent(f *testing.F) {
 	})
 }
 
-// Any bytes are a decision or an error, and a decision can be passed on.
+// Any bytes are decisions or an error, and decisions can be passed on.
 func FuzzDecodeDecision(f *testing.F) {
 	for _, d := range []scheduler.Decision{
 		scheduler.Introduce{Size: 5, Peers: []scheduler.Peer{{ID: "x"}}, Reason: "r"},
@@ -196,7 +202,7 @@ func FuzzDecodeDecision(f *testing.F) {
 		scheduler.Revoke{Lease: 1},
 		scheduler.Wait{For: 5},
 	} {
-		b, err := proto.Marshal(encodeDecision(d))
+		b, err := proto.Marshal(encodeDecisions([]scheduler.Decision{d})[0])
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -207,11 +213,20 @@ func FuzzDecodeDecision(f *testing.F) {
 		if proto.Unmarshal(b, &m) != nil {
 			return
 		}
-		if d, err := decodeDecision("me", &m); err == nil && d != nil {
-			again, err := decodeDecision("me", encodeDecision(d))
-			if diff := cmp.Diff(d, again, values); diff != "" || err != nil {
-				t.Errorf("%v\n%s", err, diff)
+		ds, err := decodeDecisions("me", &m)
+		if err != nil {
+			return
+		}
+		var again []scheduler.Decision
+		for _, m := range encodeDecisions(ds) {
+			some, err := decodeDecisions("me", m)
+			if err != nil {
+				t.Error(err)
 			}
+			again = append(again, some...)
+		}
+		if diff := cmp.Diff(ds, again, values); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

@@ -44,19 +44,22 @@ func TestAttachJoinDecideLeave(t *testing.T) {
 	next(t, "detachment", h.detached)
 }
 
-// The shell around the real brain: two peers that want one blob meet.
+// The shell around the real brain: of two peers that want one blob, the one
+// that comes later is told of the other.
 func TestPeersMeet(t *testing.T) {
 	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: scheduler.New(scheduler.Config{Seed: 1})})
-	handlers := make(map[scheduler.PeerID]*handler)
+	var last *handler
 	for _, id := range []scheduler.PeerID{"a", "b"} {
-		h, _, _ := dial(t, addr, id)
-		handlers[id] = h
-		next(t, "stream", h.attached).Send(scheduler.Join{Peer: id, Blobs: []scheduler.Membership{blob}})
+		last, _, _ = dial(t, addr, id)
+		next(t, "stream", last.attached).Send(scheduler.Join{Peer: id, Blobs: []scheduler.Membership{blob}})
+		if id == "a" {
+			next(t, "answer to "+string(id), last.decisions)
+		}
 	}
-	for id, h := range handlers {
-		for met := false; !met; {
-			in, ok := next(t, "introduction of "+string(id), h.decisions).(scheduler.Introduce)
-			met = ok && len(in.Peers) == 1 && in.Peers[0].ID != id && in.Peers[0].Zone == "z"
+	for {
+		in, ok := next(t, "introduction of a to b", last.decisions).(scheduler.Introduce)
+		if ok && len(in.Peers) == 1 && in.Peers[0].ID == "a" && in.Peers[0].Zone == "z" {
+			return
 		}
 	}
 }

@@ -110,11 +110,7 @@ func send(g attachServer, out *queue[scheduler.Decision]) error {
 		if err != nil {
 			return err
 		}
-		for _, d := range ds {
-			m := encodeDecision(d)
-			if m == nil {
-				continue // a kind that this wire does not know
-			}
+		for _, m := range encodeDecisions(ds) {
 			if err := g.Send(m); err != nil {
 				return err
 			}

@@ -27,11 +27,13 @@ const (
 	// fewer; and that many bitfields of the largest blobs stay well below
 	// maxMessage.
 	blobsSent     = 256
-	maxPeers      = 256  // neighbours in one message
-	maxAddrs      = 16   // addresses of a peer
-	maxText       = 512  // bytes of an ID, address, host or zone
-	maxReason     = 4096 // bytes of a reason
-	maxLeases     = 256  // leases in one Progress
+	maxDecisions  = 1024                    // decisions in one message
+	maxTable      = maxDecisions * maxPeers // peers that they introduce
+	maxPeers      = 256                     // neighbours in one decision
+	maxAddrs      = 16                      // addresses of a peer
+	maxText       = 512                     // bytes of an ID, address, host or zone
+	maxReason     = 4096                    // bytes of a reason
+	maxLeases     = 256                     // leases in one Progress
 	maxRetryAfter = time.Hour
 	// maxWait bounds how long a peer may be asked to wait.
 	maxWait = time.Minute

@@ -55,7 +55,7 @@ func (s *Scheduler) feed() {
 // leases that he, or the origin's host, has already.
 func (s *Scheduler) budgetSpent(sw *swarm) bool {
 	for _, m := range sw.order[:min(len(sw.order), holderLook)] {
-		h := s.hosts[m.origin]
+		h := s.hostOf(m)
 		if m.origin == "" || m.complete || h == nil || s.now.Before(h.until) || s.now.Before(m.skip) {
 			continue
 		}
@@ -124,6 +124,15 @@ func (s *Scheduler) holder(sw *swarm) *member {
 	return best
 }
 
+// hostOf is the registry host that m can read from, nil before the first lease
+// on it.
+func (s *Scheduler) hostOf(m *member) *host {
+	if m.host == nil {
+		m.host = s.hosts[m.origin]
+	}
+	return m.host
+}
+
 func (s *Scheduler) mayHold(m *member) bool {
 	if m.origin == "" || m.complete || m.node.gone || m.node.leases >= s.cfg.LeasesPerPeer {
 		return false
@@ -131,7 +140,7 @@ func (s *Scheduler) mayHold(m *member) bool {
 	if s.now.Before(m.skip) {
 		return false
 	}
-	h := s.hosts[m.origin]
+	h := s.hostOf(m)
 	return h == nil || h.leases < s.cfg.LeasesPerHost && !s.now.Before(h.until)
 }
 

@@ -25,43 +25,34 @@ const (
 
 // pendingIntro gathers one member's new neighbours within a Step.
 type pendingIntro struct {
-	m       *member
 	peers   []Peer
 	reasons []string
 }
 
 // introduce tells m of a new neighbour, or with nil only of the size.
 func (s *Scheduler) introduce(m, other *member, why string) {
-	if other != nil && m.complete {
-		return // seeds learn of children when those speak to them
-	}
-	var in *pendingIntro
-	for _, p := range slices.Backward(s.intros) {
-		if p.m == m {
-			in = p
-			break
-		}
-	}
-	if in == nil {
-		in = &pendingIntro{m: m}
-		s.intros = append(s.intros, in)
+	if m.intro == nil {
+		m.intro = &pendingIntro{peers: make([]Peer, 0, s.cfg.Neighbours)}
+		s.intros = append(s.intros, m)
 	}
 	if other != nil {
-		in.peers = append(in.peers, other.node.peer)
+		m.intro.peers = append(m.intro.peers, other.node.peer)
 	}
-	if !slices.Contains(in.reasons, why) {
-		in.reasons = append(in.reasons, why)
+	if !slices.Contains(m.intro.reasons, why) {
+		m.intro.reasons = append(m.intro.reasons, why)
 	}
 }
 
 func (s *Scheduler) flushIntros() {
-	for _, in := range s.intros {
-		if in.m.swarm.members[in.m.node.peer.ID] != in.m {
+	for _, m := range s.intros {
+		in := m.intro
+		m.intro = nil
+		if m.swarm.members[m.node.peer.ID] != m {
 			continue // it left in the same Step
 		}
 		s.decide(Introduce{
-			To: in.m.node.peer.ID, Digest: in.m.swarm.digest, Size: in.m.swarm.size,
-			Peers: in.peers, Share: in.m.share(), Reason: strings.Join(in.reasons, "; "),
+			To: m.node.peer.ID, Digest: m.swarm.digest, Size: m.swarm.size,
+			Peers: in.peers, Share: m.share(), Reason: strings.Join(in.reasons, "; "),
 		})
 	}
 }
@@ -70,7 +61,8 @@ func (s *Scheduler) flushIntros() {
 func (s *Scheduler) connect(m *member) {
 	sw := m.swarm
 	l := Loom[*member]{
-		All: m.pool(), IsSeed: func(o *member) bool { return o.complete },
+		Known: m.acquainted(s.cfg.Neighbours), All: m.pool(),
+		IsSeed:     func(o *member) bool { return o.complete },
 		Fit:        func(o *member) bool { return s.linkable(m, o) },
 		Neighbours: s.cfg.Neighbours - len(m.edges), Topology: s.cfg.TopologyShare,
 	}
@@ -87,9 +79,27 @@ func (s *Scheduler) connect(m *member) {
 	}
 	s.gate(m)
 	if !m.complete {
-		s.introduce(m, nil, fmt.Sprintf("joined: %d near it, %d seed, %d at random of %d members",
-			why["near it"], why["a seed"], why["at random"], len(sw.order)-1))
+		s.introduce(m, nil, fmt.Sprintf("joined: %d known, %d near it, %d seed, %d at random of %d members",
+			why["known from another swarm"], why["near it"], why["a seed"], why["at random"], len(sw.order)-1))
 	}
+}
+
+// acquainted are up to n members of m's swarm that are neighbours of the same
+// peer in another one, in no other zone.
+func (m *member) acquainted(n int) []*member {
+	out := make([]*member, 0, n)
+	for _, elsewhere := range slices.Backward(m.node.members) {
+		for _, o := range elsewhere.edges {
+			if len(out) >= n {
+				return out
+			}
+			here := m.swarm.members[o.node.peer.ID]
+			if here != nil && !m.far(here) && !slices.Contains(out, here) {
+				out = append(out, here)
+			}
+		}
+	}
+	return out
 }
 
 // link makes up to n edges between m and candidates, drawn at random, and
@@ -102,12 +112,16 @@ func (s *Scheduler) link(m *member, candidates []*member, n int, why string) int
 	return len(drawn)
 }
 
-// edge makes m and c neighbours.
+// edge makes m and c neighbours. One of them is told, and makes itself known to
+// the other: m, unless it has all.
 func (s *Scheduler) edge(m, c *member, why string) {
 	m.edges = append(m.edges, c)
 	c.edges = append(c.edges, m)
-	s.introduce(m, c, why)
-	s.introduce(c, m, "a new member was given it as neighbour")
+	if m.complete {
+		s.introduce(c, m, "a member that has all was given it as neighbour")
+	} else {
+		s.introduce(m, c, why)
+	}
 }
 
 func (s *Scheduler) linkable(a, b *member) bool {

@@ -116,7 +116,7 @@ type Scheduler struct {
 	// For the length of one Step:
 	now    time.Time
 	out    []Decision
-	intros []*pendingIntro
+	intros []*member // those with an introduction pending
 }
 
 // node is one peer over all its swarms.
@@ -232,7 +232,7 @@ func (s *Scheduler) join(e Join) {
 		if m == nil {
 			m, fresh = s.enter(sw, n), true
 		}
-		m.origin = b.Origin
+		m.origin, m.host = b.Origin, s.hosts[b.Origin]
 		s.learn(sw, m, b.Size, &b.Have)
 		if fresh {
 			s.connect(m)

@@ -44,6 +44,7 @@ type member struct {
 	doubted  bool // have does not count
 	knows    bool // has been told the size, or told it
 	origin   string
+	host     *host // origin's, once a lease on it was given
 	edges    []*member
 	leases   int
 	skip     time.Time // no lease before
@@ -53,6 +54,7 @@ type member struct {
 	rewired  time.Time
 	gate     bool // one of its zone's gateways
 	missed   int  // how often others could not reach it
+	intro    *pendingIntro
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
 	stalled   time.Time
@@ -99,6 +101,7 @@ func (m *member) unsettle() {
 // enter makes a peer a member.
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	m := &member{node: n, swarm: sw, at: len(sw.order), doubted: s.now.Before(n.doubted)}
+	m.edges = make([]*member, 0, s.cfg.Neighbours)
 	sw.members[n.peer.ID] = m
 	sw.order = append(sw.order, m)
 	m.settle()

@@ -12,6 +12,9 @@ const sampleFactor = 4
 // Loom is what neighbours are chosen from, and how many. A candidate may stand
 // in several of its lists; T is however the caller knows them.
 type Loom[T comparable] struct {
+	// Known are neighbours in other swarms: to have the same ones for all
+	// layers of an image takes fewer links and fewer messages.
+	Known []T
 	// Near are those in the same rack, then those in the same zone; All is
 	// everybody who may be a neighbour at all; Seeds have the whole blob.
 	Near       [][]T
@@ -29,12 +32,12 @@ type Pick[T comparable] struct {
 	Why string
 }
 
-// Weave chooses neighbours for one peer: a few near ones, so that bytes cross
-// a zone once and then spread inside; a seed, unless one is among them; the
+// Weave chooses neighbours for one peer: those that it has already; a few near
+// ones, so that bytes cross a zone once and then spread inside; a seed, unless one is among them; the
 // rest at random, which is what keeps the whole mesh short. The scheduler
 // introduces members by it, and a peer without a scheduler introduces itself.
 func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
-	var picks []Pick[T]
+	picks := make([]Pick[T], 0, max(l.Neighbours, 0))
 	take := func(from []T, n int, why string) {
 		n = min(n, l.Neighbours-len(picks))
 		for _, c := range draw(rng, from, n, func(c T) bool {
@@ -43,6 +46,11 @@ func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
 			picks = append(picks, Pick[T]{c, why})
 		}
 	}
+	most := l.Neighbours
+	if len(l.Seeds) > 0 {
+		most-- // room for one
+	}
+	take(l.Known, most, "known from another swarm")
 	for _, near := range l.Near {
 		take(near, l.Topology-len(picks), "near it")
 	}
@@ -60,13 +68,16 @@ func draw[T any](rng *rand.Rand, candidates []T, n int, fit func(T) bool) []T {
 	if n <= 0 {
 		return nil
 	}
-	var drawn []T
+	drawn := make([]T, 0, n)
 	for _, c := range sample(rng, candidates, n*sampleFactor) {
+		if len(drawn) == n {
+			break
+		}
 		if fit(c) {
 			drawn = append(drawn, c)
 		}
 	}
-	return drawn[:min(n, len(drawn))]
+	return drawn
 }
 
 // sample returns up to n of ms in random order, all of them if there are few.

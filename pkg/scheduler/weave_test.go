@@ -12,12 +12,15 @@ func TestWeave(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		n := rng.IntN(200)
-		var all, rack, zone, seeds []int
+		var all, rack, zone, seeds, known []int
 		refused := func(c int) bool { return c%7 == int(seed%7) }
 		isSeed := func(c int) bool { return c%11 == 0 }
 		fitNear, fitAll, fitSeed := 0, 0, false
 		for c := range n {
 			all = append(all, c)
+			if seed%3 == 0 && c%13 == 0 {
+				known = append(known, c)
+			}
 			if c%20 == 0 {
 				rack = append(rack, c)
 			}
@@ -36,7 +39,7 @@ func TestWeave(t *testing.T) {
 			}
 		}
 		picks := Weave(rng, Loom[int]{
-			Near: [][]int{rack, zone}, Seeds: seeds, All: all, IsSeed: isSeed,
+			Known: known, Near: [][]int{rack, zone}, Seeds: seeds, All: all, IsSeed: isSeed,
 			Fit: func(c int) bool { return !refused(c) }, Neighbours: 16, Topology: 3,
 		})
 		near, seen, hasSeed := 0, map[int]bool{}, false
@@ -52,13 +55,18 @@ func TestWeave(t *testing.T) {
 		if len(picks) > 16 || len(picks) < min(fitAll, 16) {
 			t.Fatalf("seed %d: %d picks of %d that fit", seed, len(picks), fitAll)
 		}
-		if near < min(3, fitNear) {
+		if known == nil && near < min(3, fitNear) {
 			t.Fatalf("seed %d: %d near of %d that fit", seed, near, fitNear)
+		}
+		for _, k := range known {
+			if !refused(k) && !seen[k] && len(known) < 16 {
+				t.Fatalf("seed %d: %d is known and was left: %v", seed, k, picks)
+			}
 		}
 		if fitSeed && !hasSeed {
 			t.Fatalf("seed %d: no seed among %v", seed, picks)
 		}
-		if i := slices.IndexFunc(picks, func(p Pick[int]) bool { return p.Why == "at random" }); i >= 0 && fitNear >= 3 && i < 3 {
+		if i := slices.IndexFunc(picks, func(p Pick[int]) bool { return p.Why == "at random" }); i >= 0 && known == nil && fitNear >= 3 && i < 3 {
 			t.Fatalf("seed %d: random before near: %v", seed, picks)
 		}
 	}

@@ -507,18 +507,13 @@ func (*AttachRequest_Blame) isAttachRequest_Event() {}
 
 func (*AttachRequest_LeaseEnd) isAttachRequest_Event() {}
 
-// AttachResponse carries one decision for the stream's peer. Unknown
-// decisions are ignored.
+// AttachResponse carries decisions for the stream's peer, in their order:
+// all that had gathered when it was sent. To meet the same neighbours in all
+// layers of an image, their addresses are there once.
 type AttachResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Decision:
-	//
-	//	*AttachResponse_Introduce
-	//	*AttachResponse_Part
-	//	*AttachResponse_Grant
-	//	*AttachResponse_Revoke
-	//	*AttachResponse_Wait
-	Decision      isAttachResponse_Decision `protobuf_oneof:"decision"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decisions     []*Decision            `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	Peers         []*Peer                `protobuf:"bytes,2,rep,name=peers,proto3" json:"peers,omitempty"` // those whom the decisions introduce
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,91 +548,150 @@ func (*AttachResponse) Descriptor() ([]byte, []int) {
 	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *AttachResponse) GetDecision() isAttachResponse_Decision {
+func (x *AttachResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *AttachResponse) GetPeers() []*Peer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// Decision is one of them. Unknown ones are ignored.
+type Decision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Decision:
+	//
+	//	*Decision_Introduce
+	//	*Decision_Part
+	//	*Decision_Grant
+	//	*Decision_Revoke
+	//	*Decision_Wait
+	Decision      isDecision_Decision `protobuf_oneof:"decision"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Decision) GetDecision() isDecision_Decision {
 	if x != nil {
 		return x.Decision
 	}
 	return nil
 }
 
-func (x *AttachResponse) GetIntroduce() *Introduce {
+func (x *Decision) GetIntroduce() *Introduce {
 	if x != nil {
-		if x, ok := x.Decision.(*AttachResponse_Introduce); ok {
+		if x, ok := x.Decision.(*Decision_Introduce); ok {
 			return x.Introduce
 		}
 	}
 	return nil
 }
 
-func (x *AttachResponse) GetPart() *Part {
+func (x *Decision) GetPart() *Part {
 	if x != nil {
-		if x, ok := x.Decision.(*AttachResponse_Part); ok {
+		if x, ok := x.Decision.(*Decision_Part); ok {
 			return x.Part
 		}
 	}
 	return nil
 }
 
-func (x *AttachResponse) GetGrant() *Grant {
+func (x *Decision) GetGrant() *Grant {
 	if x != nil {
-		if x, ok := x.Decision.(*AttachResponse_Grant); ok {
+		if x, ok := x.Decision.(*Decision_Grant); ok {
 			return x.Grant
 		}
 	}
 	return nil
 }
 
-func (x *AttachResponse) GetRevoke() *Revoke {
+func (x *Decision) GetRevoke() *Revoke {
 	if x != nil {
-		if x, ok := x.Decision.(*AttachResponse_Revoke); ok {
+		if x, ok := x.Decision.(*Decision_Revoke); ok {
 			return x.Revoke
 		}
 	}
 	return nil
 }
 
-func (x *AttachResponse) GetWait() *Wait {
+func (x *Decision) GetWait() *Wait {
 	if x != nil {
-		if x, ok := x.Decision.(*AttachResponse_Wait); ok {
+		if x, ok := x.Decision.(*Decision_Wait); ok {
 			return x.Wait
 		}
 	}
 	return nil
 }
 
-type isAttachResponse_Decision interface {
-	isAttachResponse_Decision()
+type isDecision_Decision interface {
+	isDecision_Decision()
 }
 
-type AttachResponse_Introduce struct {
+type Decision_Introduce struct {
 	Introduce *Introduce `protobuf:"bytes,1,opt,name=introduce,proto3,oneof"`
 }
 
-type AttachResponse_Part struct {
+type Decision_Part struct {
 	Part *Part `protobuf:"bytes,2,opt,name=part,proto3,oneof"`
 }
 
-type AttachResponse_Grant struct {
+type Decision_Grant struct {
 	Grant *Grant `protobuf:"bytes,3,opt,name=grant,proto3,oneof"`
 }
 
-type AttachResponse_Revoke struct {
+type Decision_Revoke struct {
 	Revoke *Revoke `protobuf:"bytes,4,opt,name=revoke,proto3,oneof"`
 }
 
-type AttachResponse_Wait struct {
+type Decision_Wait struct {
 	Wait *Wait `protobuf:"bytes,5,opt,name=wait,proto3,oneof"`
 }
 
-func (*AttachResponse_Introduce) isAttachResponse_Decision() {}
+func (*Decision_Introduce) isDecision_Decision() {}
 
-func (*AttachResponse_Part) isAttachResponse_Decision() {}
+func (*Decision_Part) isDecision_Decision() {}
 
-func (*AttachResponse_Grant) isAttachResponse_Decision() {}
+func (*Decision_Grant) isDecision_Decision() {}
 
-func (*AttachResponse_Revoke) isAttachResponse_Decision() {}
+func (*Decision_Revoke) isDecision_Decision() {}
 
-func (*AttachResponse_Wait) isAttachResponse_Decision() {}
+func (*Decision_Wait) isDecision_Decision() {}
 
 // Peer is how to reach a peer.
 type Peer struct {
@@ -653,7 +707,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +719,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +732,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Peer) GetId() string {
@@ -730,7 +784,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +796,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +809,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -789,7 +843,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +855,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +868,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -862,7 +916,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +928,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +941,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -907,7 +961,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +973,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +986,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -952,7 +1006,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1018,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1031,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -1002,7 +1056,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1068,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1081,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -1084,7 +1138,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1150,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1163,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -1137,7 +1191,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1203,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1216,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -1191,7 +1245,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1257,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1270,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -1253,7 +1307,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1319,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1332,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -1312,10 +1366,10 @@ func (x *LeaseEnd) GetRetryAfterMs() int64 {
 // Introduce names new neighbours, or with none of them the size alone.
 type Introduce struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
-	Digest []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // of the swarm, as in Membership
-	Size   *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"` // of the blob as the swarm knows it; absent: not known
-	Peers  []*Peer                `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`      // the new neighbours
-	Reason string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`    // for people, as in all decisions
+	Digest []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`       // of the swarm, as in Membership
+	Size   *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"`    // of the blob as the swarm knows it; absent: not known
+	Peers  []uint32               `protobuf:"varint,3,rep,packed,name=peers,proto3" json:"peers,omitempty"` // the new neighbours, as indexes of AttachResponse.peers
+	Reason string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`       // for people, as in all decisions
 	// Of the pieces that no neighbour in its zone has, a gateway of the zone
 	// fetches piece i from another zone if i mod share_of is share_index; others
 	// later. share_of is 0 for who is no gateway, else above share_index.
@@ -1327,7 +1381,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1393,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1406,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -1369,7 +1423,7 @@ func (x *Introduce) GetSize() int64 {
 	return 0
 }
 
-func (x *Introduce) GetPeers() []*Peer {
+func (x *Introduce) GetPeers() []uint32 {
 	if x != nil {
 		return x.Peers
 	}
@@ -1409,7 +1463,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1475,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1488,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -1473,7 +1527,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1539,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1552,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -1555,7 +1609,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1621,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1634,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -1616,7 +1670,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1682,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1695,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -1688,8 +1742,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\asummary\x18\x04 \x01(\v2\x10.p2pd.v1.SummaryH\x00R\asummary\x12&\n" +
 	"\x05blame\x18\x05 \x01(\v2\x0e.p2pd.v1.BlameH\x00R\x05blame\x120\n" +
 	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEndB\a\n" +
-	"\x05event\"\xed\x01\n" +
-	"\x0eAttachResponse\x122\n" +
+	"\x05event\"f\n" +
+	"\x0eAttachResponse\x12/\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xe7\x01\n" +
+	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
 	"\x05grant\x18\x03 \x01(\v2\x0e.p2pd.v1.GrantH\x00R\x05grant\x12)\n" +
@@ -1743,11 +1800,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12*\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x10.p2pd.v1.OutcomeR\aoutcome\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xbe\x01\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xaf\x01\n" +
 	"\tIntroduce\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
-	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12#\n" +
-	"\x05peers\x18\x03 \x03(\v2\r.p2pd.v1.PeerR\x05peers\x12\x16\n" +
+	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12\x14\n" +
+	"\x05peers\x18\x03 \x03(\rR\x05peers\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
 	"\vshare_index\x18\x05 \x01(\rR\n" +
 	"shareIndex\x12\x19\n" +
@@ -1802,7 +1859,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(Fault)(0),             // 0: p2pd.v1.Fault
 	(Outcome)(0),           // 1: p2pd.v1.Outcome
@@ -1813,55 +1870,57 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*RecallResponse)(nil), // 6: p2pd.v1.RecallResponse
 	(*AttachRequest)(nil),  // 7: p2pd.v1.AttachRequest
 	(*AttachResponse)(nil), // 8: p2pd.v1.AttachResponse
-	(*Peer)(nil),           // 9: p2pd.v1.Peer
-	(*Hello)(nil),          // 10: p2pd.v1.Hello
-	(*Membership)(nil),     // 11: p2pd.v1.Membership
-	(*Join)(nil),           // 12: p2pd.v1.Join
-	(*Leave)(nil),          // 13: p2pd.v1.Leave
-	(*Summary)(nil),        // 14: p2pd.v1.Summary
-	(*Progress)(nil),       // 15: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 16: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 17: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 18: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 19: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 20: p2pd.v1.Introduce
-	(*Part)(nil),           // 21: p2pd.v1.Part
-	(*Grant)(nil),          // 22: p2pd.v1.Grant
-	(*Revoke)(nil),         // 23: p2pd.v1.Revoke
-	(*Wait)(nil),           // 24: p2pd.v1.Wait
+	(*Decision)(nil),       // 9: p2pd.v1.Decision
+	(*Peer)(nil),           // 10: p2pd.v1.Peer
+	(*Hello)(nil),          // 11: p2pd.v1.Hello
+	(*Membership)(nil),     // 12: p2pd.v1.Membership
+	(*Join)(nil),           // 13: p2pd.v1.Join
+	(*Leave)(nil),          // 14: p2pd.v1.Leave
+	(*Summary)(nil),        // 15: p2pd.v1.Summary
+	(*Progress)(nil),       // 16: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 17: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 18: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 19: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 20: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 21: p2pd.v1.Introduce
+	(*Part)(nil),           // 22: p2pd.v1.Part
+	(*Grant)(nil),          // 23: p2pd.v1.Grant
+	(*Revoke)(nil),         // 24: p2pd.v1.Revoke
+	(*Wait)(nil),           // 25: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	10, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	12, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	13, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	14, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	18, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	19, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	20, // 7: p2pd.v1.AttachResponse.introduce:type_name -> p2pd.v1.Introduce
-	21, // 8: p2pd.v1.AttachResponse.part:type_name -> p2pd.v1.Part
-	22, // 9: p2pd.v1.AttachResponse.grant:type_name -> p2pd.v1.Grant
-	23, // 10: p2pd.v1.AttachResponse.revoke:type_name -> p2pd.v1.Revoke
-	24, // 11: p2pd.v1.AttachResponse.wait:type_name -> p2pd.v1.Wait
-	9,  // 12: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	11, // 13: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	15, // 14: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	16, // 15: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	17, // 16: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 17: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 18: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	9,  // 19: p2pd.v1.Introduce.peers:type_name -> p2pd.v1.Peer
-	7,  // 20: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	2,  // 21: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	5,  // 22: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	8,  // 23: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	4,  // 24: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	6,  // 25: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	11, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	13, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	14, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	15, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	19, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	20, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	9,  // 7: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
+	10, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	21, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	22, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	23, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	24, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	25, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	10, // 14: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	12, // 15: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	16, // 16: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	17, // 17: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	18, // 18: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	0,  // 19: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	1,  // 20: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	7,  // 21: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	2,  // 22: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	5,  // 23: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	8,  // 24: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	4,  // 25: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	6,  // 26: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	24, // [24:27] is the sub-list for method output_type
+	21, // [21:24] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -1878,23 +1937,23 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_Blame)(nil),
 		(*AttachRequest_LeaseEnd)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[6].OneofWrappers = []any{
-		(*AttachResponse_Introduce)(nil),
-		(*AttachResponse_Part)(nil),
-		(*AttachResponse_Grant)(nil),
-		(*AttachResponse_Revoke)(nil),
-		(*AttachResponse_Wait)(nil),
+	file_p2pd_v1_scheduler_proto_msgTypes[7].OneofWrappers = []any{
+		(*Decision_Introduce)(nil),
+		(*Decision_Part)(nil),
+		(*Decision_Grant)(nil),
+		(*Decision_Revoke)(nil),
+		(*Decision_Wait)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[9].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[13].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[10].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[14].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,149 @@
+package rpc
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+)
+
+// encodeDecision is the wire form of a decision, nil for a kind that this wire
+// does not know. place gives a peer's index in the message's table.
+func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2pdv1.Decision {
+	switch d := d.(type) {
+	case scheduler.Introduce:
+		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Reason: encodeReason(d.Reason)}
+		in.ShareIndex, in.ShareOf = encodePiece(d.Share.Index), encodePiece(d.Share.Of)
+		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
+			in.Peers = append(in.Peers, place(p))
+		}
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Introduce{Introduce: in}}
+	case scheduler.Part:
+		p := &p2pdv1.Part{Digest: d.Digest[:], Reason: encodeReason(d.Reason)}
+		for _, id := range d.Peers[:min(len(d.Peers), maxPeers)] {
+			p.Peers = append(p.Peers, string(id))
+		}
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Part{Part: p}}
+	case scheduler.Grant:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Grant{Grant: &p2pdv1.Grant{
+			Digest: d.Digest[:], Lease: uint64(d.Lease.ID), Whole: d.Lease.Whole, Reason: encodeReason(d.Reason),
+			First: encodePiece(d.Lease.Pieces.First), End: encodePiece(d.Lease.Pieces.End),
+		}}}
+	case scheduler.Revoke:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Revoke{Revoke: &p2pdv1.Revoke{
+			Digest: d.Digest[:], Lease: uint64(d.Lease), Reason: encodeReason(d.Reason),
+		}}}
+	case scheduler.Wait:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
+			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
+		}}}
+	}
+	return nil
+}
+
+// decodeDecision turns a message into a decision for the peer to; table is the
+// peers that it may introduce. An unknown decision gives nil.
+func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.Peer) (scheduler.Decision, error) {
+	switch d := m.GetDecision().(type) {
+	case *p2pdv1.Decision_Introduce:
+		i, err := decodeIntroduce(d.Introduce, table)
+		i.To = to
+		return orError[scheduler.Decision](i, malformed("introduce", err))
+	case *p2pdv1.Decision_Part:
+		p, err := decodePart(d.Part)
+		p.To = to
+		return orError[scheduler.Decision](p, malformed("part", err))
+	case *p2pdv1.Decision_Grant:
+		g, err := decodeGrant(d.Grant)
+		g.To = to
+		return orError[scheduler.Decision](g, malformed("grant", err))
+	case *p2pdv1.Decision_Revoke:
+		r, err := decodeRevoke(d.Revoke)
+		r.To = to
+		return orError[scheduler.Decision](r, malformed("revoke", err))
+	case *p2pdv1.Decision_Wait:
+		w, err := decodeWait(d.Wait)
+		w.To = to
+		return orError[scheduler.Decision](w, malformed("wait", err))
+	}
+	return nil, nil
+}
+
+// decodeHead takes what all decisions have.
+func decodeHead(digest []byte, reason string) (d piece.Digest, why string, err error) {
+	if d, err = decodeDigest("digest", digest); err != nil {
+		return d, "", err
+	}
+	why, err = decodeReason(reason)
+	return d, why, err
+}
+
+func decodeIntroduce(m *p2pdv1.Introduce, table []scheduler.Peer) (d scheduler.Introduce, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	if d.Size, err = decodeSize(m.Size); err != nil {
+		return d, err
+	}
+	if d.Share, err = decodeShare(m.GetShareIndex(), m.GetShareOf()); err != nil {
+		return d, err
+	}
+	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
+		return d, err
+	}
+	for i, at := range m.GetPeers() {
+		if int(at) >= len(table) {
+			return d, bad(fmt.Sprintf("peers[%d]", i), "number %d of a table of %d", at, len(table))
+		}
+		d.Peers = append(d.Peers, table[at])
+	}
+	return d, nil
+}
+
+func decodePart(m *p2pdv1.Part) (d scheduler.Part, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
+		return d, err
+	}
+	for i, p := range m.GetPeers() {
+		id, err := decodeID(fmt.Sprintf("peers[%d]", i), p)
+		if err != nil {
+			return d, err
+		}
+		d.Peers = append(d.Peers, id)
+	}
+	return d, nil
+}
+
+func decodeGrant(m *p2pdv1.Grant) (d scheduler.Grant, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	d.Lease = scheduler.Lease{ID: scheduler.LeaseID(m.GetLease()), Whole: m.GetWhole()}
+	d.Lease.Pieces, err = decodePieces(m.GetFirst(), m.GetEnd(), m.GetWhole())
+	return d, err
+}
+
+func decodeRevoke(m *p2pdv1.Revoke) (d scheduler.Revoke, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	d.Lease = scheduler.LeaseID(m.GetLease())
+	return d, nil
+}
+
+func decodeWait(m *p2pdv1.Wait) (d scheduler.Wait, err error) {
+	if d.Digest, d.Reason, err = decodeHead(m.GetDigest(), m.GetReason()); err != nil {
+		return d, err
+	}
+	ms := m.GetForMs()
+	if ms < 0 || ms > maxWait.Milliseconds() {
+		return d, bad("for_ms", "%d, at most %d are allowed", ms, maxWait.Milliseconds())
+	}
+	d.For = time.Duration(ms) * time.Millisecond
+	return d, nil
+}
