@@ -9,6 +9,7 @@ type NodeConfig struct {
 	HTTP              HTTPConfig       `json:"http"`
 	Scheduler         SchedulerAddress `json:"scheduler"`
 	EmbeddedScheduler EmbeddedConfig   `json:"embeddedScheduler"`
+	Discovery         DiscoveryConfig  `json:"discovery"`
 	Store             StoreConfig      `json:"store"`
 	Containerd        ContainerdConfig `json:"containerd"`
 	Local             LocalConfig      `json:"local"`
@@ -113,6 +114,7 @@ func DefaultNodeConfig() NodeConfig {
 		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: true},
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
+		Discovery:          DiscoveryConfig{Enabled: true},
 		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: 1 << 30},
 		Containerd:         defaultContainerd(),
 		AllowAllRegistries: true,

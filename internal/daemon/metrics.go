@@ -14,6 +14,7 @@ func (n *Node) metricsHandler() http.Handler {
 		ms := append(n.swarmMetrics(), n.clientMetrics()...)
 		ms = append(ms, n.storeMetrics()...)
 		ms = append(ms, n.contentMetrics()...)
+		ms = append(ms, n.discoveryMetrics()...)
 		ms = append(ms, n.may.metrics()...)
 		if n.hub != nil {
 			ms = append(ms, n.hub.metrics()...)

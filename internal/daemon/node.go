@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/containerd"
+	"github.com/p2pd/p2pd/internal/discovery"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/rpc"
@@ -18,23 +19,25 @@ import (
 	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/internal/transport"
 	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // Node is one p2pd: its parts, wired but not yet running.
 type Node struct {
-	cfg     NodeConfig
-	version string
-	log     *slog.Logger
-	store   *store.Store
-	held    peer.Store // store, and what else is held
-	origin  *origin.Origin
-	net     *transport.Transport
-	peer    *peer.Peer
-	mirror  *mirror.Mirror
-	may     gate
-	client  *rpc.Client         // nil without a scheduler
-	hub     *Hub                // nil unless embedded
-	content *containerd.Content // nil unless containerd's content is used
+	cfg       NodeConfig
+	version   string
+	log       *slog.Logger
+	store     *store.Store
+	held      peer.Store // store, and what else is held
+	origin    *origin.Origin
+	net       *transport.Transport
+	peer      *peer.Peer
+	mirror    *mirror.Mirror
+	may       gate
+	client    *rpc.Client          // nil without a scheduler
+	hub       *Hub                 // nil unless embedded
+	directory *discovery.Discovery // nil unless enabled
+	content   *containerd.Content  // nil unless containerd's content is used
 
 	mirrorL, httpL net.Listener
 	localL         net.Listener
@@ -72,7 +75,7 @@ func (n *Node) open() (err error) {
 		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
 		Upload: throttle.NewLimiter(int64(n.cfg.Limits.Upload)), Download: download,
-		ClearBulk: !p.BulkTLS, Logger: n.log,
+		ClearBulk: !p.BulkTLS, Limits: n.cfg.Discovery.guests(), Logger: n.log,
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
@@ -83,8 +86,15 @@ func (n *Node) open() (err error) {
 // wire makes the parts that only hold on to others.
 func (n *Node) wire() (err error) {
 	n.held = n.holdings()
+	if err := n.newDiscovery(); err != nil {
+		return err
+	}
+	var directory peer.Directory // not a nil in an interface
+	if n.directory != nil {
+		directory = n.directory
+	}
 	n.peer = peer.New(peer.Config{
-		Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+		Directory: directory, Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
 	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.log); err != nil {
 		return err
@@ -99,7 +109,7 @@ func (n *Node) wire() (err error) {
 		ahead = engine
 	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: n.may, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err
@@ -137,6 +147,9 @@ func (n *Node) introduce() (err error) {
 // MirrorAddr is where containerd asks.
 func (n *Node) MirrorAddr() net.Addr { return n.mirrorL.Addr() }
 
+// Self is what other peers need to know to reach this one.
+func (n *Node) Self() scheduler.Peer { return n.net.Self() }
+
 // HTTPAddr is where health and metrics are.
 func (n *Node) HTTPAddr() net.Addr { return n.httpL.Addr() }
 
@@ -153,8 +166,11 @@ func (n *Node) Run(ctx context.Context) error {
 		parts = append(parts, part{"embedded scheduler", n.hub.serve})
 	}
 	parts = append(parts,
-		part{"transport", func(ctx context.Context) error { return n.net.Run(ctx, faulty(n.peer)) }},
-		part{"peer", n.peer.Run})
+		part{"transport", func(ctx context.Context) error { return n.net.Run(ctx, faulty(n.peer)) }})
+	if n.directory != nil {
+		parts = append(parts, part{"discovery", n.directory.Run})
+	}
+	parts = append(parts, part{"peer", n.peer.Run})
 	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
 		parts = append(parts, part{"scheduler's client", n.client.Run})

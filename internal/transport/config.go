@@ -58,6 +58,9 @@ type Limits struct {
 	// Memory is how many bytes libp2p may promise to buffer for others.
 	// Windows of idle streams count, so most of it is never used.
 	Memory int64
+	// Guests are the protocols of others on this host. Each has a limit of its
+	// own, so that they cannot crowd out the links.
+	Guests []string
 	// ServeConns is how many bulk connections may be open to us.
 	ServeConns int
 	// FetchConns is how many bulk connections we open to one peer.

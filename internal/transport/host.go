@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -47,6 +48,11 @@ const (
 	spareMemory = 128 << 20
 	// spareConns are connections that are not HAVE links: discovery.
 	spareConns = 256
+	// guestStreams are the streams of one guest protocol in all, and
+	// guestPeerStreams those of it with one peer: a search asks some twenty
+	// peers, several run at once, and each may be asked as often.
+	guestStreams     = 1024
+	guestPeerStreams = 16
 )
 
 // newHost makes the libp2p host and listens. The first address must be free;
@@ -140,6 +146,12 @@ func newResources(l Limits) (network.ResourceManager, error) {
 		PeerDefault:          one,
 		Conn:                 baseLimit(1, peerStreams, peerConns*linkMemory),
 		Stream:               baseLimit(1, 1, maxFrame+maxStreamWindow+streamWindow),
+	}
+	limits.Protocol = make(map[protocol.ID]rcmgr.ResourceLimits)
+	limits.ProtocolPeer = make(map[protocol.ID]rcmgr.ResourceLimits)
+	for _, g := range l.Guests {
+		limits.Protocol[protocol.ID(g)] = baseLimit(conns, guestStreams, spareMemory)
+		limits.ProtocolPeer[protocol.ID(g)] = baseLimit(peerConns, guestPeerStreams, spareMemory)
 	}
 	anyAddress := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 0, ConnCount: conns}}
 	return rcmgr.NewResourceManager(
