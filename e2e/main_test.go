@@ -244,6 +244,9 @@ func (c *cluster) logs(t *testing.T) {
 		return
 	}
 	for _, d := range append(c.swarm.Nodes, c.swarm.Scheduler) {
+		if d == nil {
+			continue // none was started
+		}
 		t.Logf("log of %s:\n%s", d.Name, d.LogTail())
 	}
 }

@@ -79,6 +79,9 @@ func (l *Lab) MirrorURL(i int) string { return "http://" + loopback(l.Net.Nodes[
 // SchedulerAddress is where peers find the scheduler.
 func (l *Lab) SchedulerAddress() string { return l.Net.Scheduler.At(schedulerPort) }
 
+// PeerAddress is where other peers find node i.
+func (l *Lab) PeerAddress(i int) string { return l.Net.Nodes[i].At(peerPort) }
+
 // StartScheduler starts the scheduler, or starts it again.
 func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 	p := l.Net.Scheduler

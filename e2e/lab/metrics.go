@@ -23,6 +23,7 @@ const (
 	ReceivedAcrossZones = `p2pd_cross_zone_bytes_total{direction="received"}`
 	SchedulerConnected  = `p2pd_scheduler_connected`
 	SchedulerPeers      = `p2psched_peers`
+	DiscoveryPeers      = `p2pd_discovery_peers`
 )
 
 // Metrics is one scrape: values by name and labels, as on the page.
