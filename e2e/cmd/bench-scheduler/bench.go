@@ -88,6 +88,11 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.figure("cpu_cores_steady", (last.CPU-first.CPU).Seconds()/time.Since(began).Seconds(), "cores")
+	lost := 0
+	for _, n := range peers {
+		lost += n.reattached()
+	}
+	b.figure("streams_lost", float64(lost), "count")
 	b.figure("bytes_per_peer", float64(last.PeakRSS-empty.RSS)/float64(b.peers), "bytes")
 	return nil
 }

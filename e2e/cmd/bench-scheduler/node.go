@@ -45,6 +45,7 @@ type node struct {
 	leases []scheduler.Grant
 	asked  time.Time
 	waited time.Duration
+	again  int // streams after the first
 }
 
 func newNode(i int, image []layer) *node {
@@ -75,8 +76,13 @@ func (n *node) Attached(s peer.Scheduler) {
 	defer n.mu.Unlock()
 	if n.out == nil {
 		close(n.attached)
+	} else {
+		n.again++
 	}
 	n.out = s
+	if !n.asked.IsZero() { // the scheduler has forgotten it
+		n.out.Send(n.standing())
+	}
 }
 
 // Detached implements rpc.Handler.
@@ -114,16 +120,28 @@ func (n *node) await(ctx context.Context, c <-chan struct{}, what string) error 
 
 // join asks for the whole image in one message.
 func (n *node) join() {
-	j := scheduler.Join{Peer: n.self.ID}
-	for _, l := range n.image {
-		j.Blobs = append(j.Blobs, scheduler.Membership{
-			Digest: l.digest, Size: l.layout.Size(), Have: piece.NewBitfield(l.layout.Count()), Origin: "registry.example",
-		})
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked = time.Now()
-	n.out.Send(j)
+	n.out.Send(n.standing())
+}
+
+// standing is the join that tells all that the node has. The caller holds mu.
+func (n *node) standing() scheduler.Join {
+	j := scheduler.Join{Peer: n.self.ID}
+	for k, l := range n.image {
+		j.Blobs = append(j.Blobs, scheduler.Membership{
+			Digest: l.digest, Size: l.layout.Size(), Have: n.have[k].Clone(), Origin: "registry.example",
+		})
+	}
+	return j
+}
+
+// reattached is how often the stream was lost.
+func (n *node) reattached() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.again
 }
 
 // report says once a second what has come since, until all has.
