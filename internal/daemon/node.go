@@ -171,6 +171,9 @@ func (n *Node) Run(ctx context.Context) error {
 		parts = append(parts, part{"discovery", n.directory.Run})
 	}
 	parts = append(parts, part{"peer", n.peer.Run})
+	if n.directory != nil {
+		parts = append(parts, part{"images", (&shelf{held: n.held, learn: n.peer.LearnImage}).run})
+	}
 	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
 		parts = append(parts, part{"scheduler's client", n.client.Run})

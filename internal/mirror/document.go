@@ -191,3 +191,10 @@ func (l *descriptorList) UnmarshalJSON(p []byte) error {
 	}
 	return nil
 }
+
+// Children are what a manifest or an index lists that is content of its
+// repository, if b is one.
+func Children(b []byte) ([]piece.Digest, error) {
+	d, err := parseDocument(b)
+	return d.children, err
+}

@@ -199,6 +199,9 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 		d.originErr, d.originFails = nil, 0
 		d.p.stats.leasesDone.Add(1)
 		d.endLease(l.id, scheduler.Done, 0)
+		if l.id == 0 && !d.schedulerUp {
+			d.tickStall(now) // no need to wait for the tick to read the next
+		}
 		return
 	}
 	if l.stopped {
