@@ -21,9 +21,18 @@ import (
 const (
 	// upkeepEvery is how often it is looked whether there are enough others.
 	upkeepEvery = 5 * time.Second
-	// fewPeers in the table is when those known from before are tried again.
-	// The table is filled by whoever connects, so the number grows by itself.
-	fewPeers = 4
+	// fewPeers in the table is when those known from before are tried again,
+	// rarely: a cluster may have no more. Nobody in it is when they are tried
+	// each time. (The table is filled by whoever connects, so it grows.)
+	fewPeers  = 4
+	fewRarely = time.Minute
+	// somePeers is up to when others are asked for more each time, in the first
+	// minute: many start at once, and did not know of each other yet.
+	somePeers = 20
+	// tableWait bounds the time from a connection to a place in the table, and
+	// tableLook is how often that is looked for.
+	tableWait = time.Second
+	tableLook = 10 * time.Millisecond
 	// saveEvery is how often those known are saved.
 	saveEvery = time.Minute
 	// greetWait bounds one attempt to connect, and nameWait a look-up.
@@ -81,11 +90,16 @@ func (d *Discovery) upkeep(ctx context.Context, table *dht.IpfsDHT) {
 	close(d.ready)
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
-	saved := time.Now()
+	began, saved, filled := time.Now(), time.Now(), time.Now()
 	for {
 		select {
 		case <-tick.C:
-			d.fill(ctx, table, known)
+			if size := table.RoutingTable().Size(); size == 0 || size < fewPeers && time.Since(filled) > fewRarely {
+				d.fill(ctx, table, known)
+				filled = time.Now()
+			} else if size < somePeers && time.Since(began) < fewRarely {
+				d.look(ctx, table)
+			}
 			d.trim()
 			if time.Since(saved) > saveEvery {
 				known, saved = d.save(table, known), time.Now()
@@ -97,11 +111,8 @@ func (d *Discovery) upkeep(ctx context.Context, table *dht.IpfsDHT) {
 	}
 }
 
-// fill tries those known from before and those configured, if few are known.
+// fill tries those known from before and those configured.
 func (d *Discovery) fill(ctx context.Context, table *dht.IpfsDHT, known []libpeer.AddrInfo) {
-	if table.RoutingTable().Size() >= fewPeers {
-		return
-	}
 	slots := make(chan struct{}, maxGreeted)
 	var wg sync.WaitGroup
 	try := func(f func(context.Context) error) {
@@ -128,14 +139,31 @@ func (d *Discovery) fill(ctx context.Context, table *dht.IpfsDHT, known []libpee
 		}
 	}
 	wg.Wait()
-	if table.RoutingTable().Size() > 0 {
-		select { // so that whoever was told of is in the table, too
-		case err := <-table.RefreshRoutingTable():
-			if err != nil {
-				d.log.Debug("look after the table", "err", err)
-			}
-		case <-ctx.Done():
+	if len(known)+len(d.first) > 0 {
+		d.look(ctx, table)
+	}
+}
+
+// look asks whoever is in the table for more, so that those it tells of are in
+// the table, too. Who has just been connected to is waited for.
+func (d *Discovery) look(ctx context.Context, table *dht.IpfsDHT) {
+	in, cancel := context.WithTimeout(ctx, tableWait)
+	defer cancel()
+	tick := time.NewTicker(tableLook)
+	defer tick.Stop()
+	for table.RoutingTable().Size() == 0 {
+		select {
+		case <-tick.C:
+		case <-in.Done():
+			return // nobody is there
 		}
+	}
+	select {
+	case err := <-table.RefreshRoutingTable():
+		if err != nil {
+			d.log.Debug("look after the table", "err", err)
+		}
+	case <-ctx.Done():
 	}
 }
 

@@ -27,7 +27,8 @@ const (
 	cardProtocol = "/p2pd/card/1.0.0"
 	// cardWait bounds one exchange, the dial included.
 	cardWait = time.Second
-	// cardLife is how long a card counts: a peer moves when it restarts.
+	// cardLife is how long a card counts, and no longer than the connection is
+	// there: a peer moves when it restarts.
 	cardLife = 5 * time.Minute
 	// maxCard bounds a card's bytes: maxAddrs addresses and three names.
 	maxCard = 4 << 10
@@ -208,7 +209,7 @@ func (c *cards) kept(id libpeer.ID) (card, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.others[id]
-	return k.card, ok && time.Since(k.at) < cardLife
+	return k.card, ok && time.Since(k.at) < cardLife && c.host.Network().Connectedness(id) == network.Connected
 }
 
 // keep remembers a card. When there are too many, all are asked anew: that is

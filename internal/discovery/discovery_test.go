@@ -64,13 +64,22 @@ func launch(t *testing.T, cfg Config) (*Discovery, scheduler.Peer, func()) {
 
 func addressOf(p scheduler.Peer) string { return p.Addrs[0] + "/p2p/" + string(p.ID) }
 
+// eventually waits until ok.
+func eventually(t *testing.T, ok func() bool) bool {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // waitFor waits until a peer knows so many others.
 func waitFor(t *testing.T, d *Discovery, peers int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); d.Stats().Peers < peers; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("knows %d peers after %v, want %d", d.Stats().Peers, patience, peers)
-		}
+	if !eventually(t, func() bool { return d.Stats().Peers >= peers }) {
+		t.Fatalf("knows %d peers after %v, want %d", d.Stats().Peers, patience, peers)
 	}
 }
 
@@ -113,8 +122,9 @@ func TestKnownPeersOutliveARestart(t *testing.T) {
 	if err := again.Announce(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := a.Find(t.Context(), k, 10); err != nil || len(found) != 1 {
-		t.Errorf("found %v, %v", found, err)
+	found := eventually(t, func() bool { found, _ := a.Find(t.Context(), k, 10); return len(found) == 1 })
+	if !found {
+		t.Error("who announced after its restart is not found")
 	}
 }
 
@@ -147,9 +157,12 @@ func TestWhoIsGoneIsLeftOut(t *testing.T) {
 	if err := b.Announce(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
+	if !eventually(t, func() bool { found, _ := c.Find(t.Context(), k, 10); return len(found) == 1 }) {
+		t.Fatal("is not found while it runs")
+	}
 	stop()
-	if found, err := c.Find(t.Context(), k, 10); err != nil || len(found) > 0 {
-		t.Errorf("found %v, %v", found, err)
+	if !eventually(t, func() bool { found, err := c.Find(t.Context(), k, 10); return err == nil && len(found) == 0 }) {
+		t.Error("is found though it is gone")
 	}
 }
 

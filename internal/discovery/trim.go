@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -20,19 +19,24 @@ const (
 // trim closes the oldest connections that nobody uses: links to neighbours have
 // a stream for as long as they last.
 func (d *Discovery) trim() {
-	var idle []network.Conn
-	for _, c := range d.cfg.Host.Network().Conns() {
-		if c.Stat().NumStreams == 0 && time.Since(c.Stat().Opened) > idleFor {
-			idle = append(idle, c)
+	conns := d.cfg.Host.Network().Conns()
+	stats := make([]network.ConnStats, len(conns))
+	for i, c := range conns {
+		stats[i] = c.Stat()
+	}
+	for _, i := range unused(stats, time.Now()) {
+		_ = conns[i].Close()
+	}
+}
+
+// unused names the connections to close.
+func unused(conns []network.ConnStats, now time.Time) []int {
+	var idle []int
+	for i, c := range conns {
+		if c.NumStreams == 0 && now.Sub(c.Opened) > idleFor {
+			idle = append(idle, i)
 		}
 	}
-	if len(idle) <= idleMost {
-		return
-	}
-	slices.SortFunc(idle, func(a, b network.Conn) int {
-		return cmp.Compare(a.Stat().Opened.UnixNano(), b.Stat().Opened.UnixNano())
-	})
-	for _, c := range idle[:len(idle)-idleMost] {
-		_ = c.Close()
-	}
+	slices.SortStableFunc(idle, func(a, b int) int { return conns[a].Opened.Compare(conns[b].Opened) })
+	return idle[:max(0, len(idle)-idleMost)]
 }
