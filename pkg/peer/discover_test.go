@@ -102,3 +102,17 @@ func TestStrangersAfterTheSchedulersDeath(t *testing.T) {
 		atMost(t, "origin copies", copies(c, int64(len(blob))), 1.5)
 	})
 }
+
+// A scheduler that takes what it is told and never answers is as good as none.
+func TestSilentScheduler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := strangers(t, 12)
+		c.StartSilence()
+		blob := content(35, 24*mib)
+		took := pullAll(t, c.Nodes, c.Origin.Add(blob), int64(len(blob)))
+		line := time.Duration(float64(len(blob)) / (100 * mbit) * float64(time.Second))
+		t.Logf("took %v, the line alone %v; origin %.2f copies", took, line, copies(c, int64(len(blob))))
+		atMost(t, "origin copies", copies(c, int64(len(blob))), 1.5)
+		atMost(t, "time beyond the line's", took-line, 3*time.Second)
+	})
+}

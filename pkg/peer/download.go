@@ -278,7 +278,7 @@ func (d *download) attached() {
 // detached goes on alone: leases of a scheduler that is gone still stand, as
 // nobody else can have been given them.
 func (d *download) detached() {
-	d.schedulerUp, d.joined = false, time.Now()
+	d.schedulerUp, d.partial.met, d.joined = false, false, time.Now()
 	d.turnToAcquaintances()
 	d.seek()
 }

@@ -16,6 +16,9 @@ const (
 	// schedulerGrace is how long a new download waits for a scheduler that
 	// is not there, before it looks after itself.
 	schedulerGrace = 200 * time.Millisecond
+	// silence is how long a scheduler that is there may not answer at all. In a
+	// flash crowd of ten thousand it answers in a twentieth of that.
+	silence = time.Second
 	// askAfter is how long no byte may arrive before the scheduler hears.
 	askAfter = 500 * time.Millisecond
 	// takeAfter is how long no byte may arrive before the peer takes one
@@ -75,7 +78,11 @@ func (d *download) tickStall(now time.Time) {
 		return
 	}
 	if !d.partial.met && now.Sub(d.joined) > schedulerGrace {
-		d.seek() // it is silent
+		d.seek()
+		if now.Sub(d.joined) > silence {
+			d.lookAfterMyself(now)
+			return
+		}
 	}
 	if len(d.leases) == 0 {
 		d.callForHelp(now)

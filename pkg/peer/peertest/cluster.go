@@ -227,6 +227,19 @@ func (c *Cluster) StartScheduler() {
 	}
 }
 
+// StartSilence attaches all nodes to a scheduler that never answers.
+func (c *Cluster) StartSilence() {
+	for _, n := range c.Nodes {
+		n.Peer.Attached(silence{})
+	}
+}
+
+// silence is a stream to a scheduler that does not answer.
+type silence struct{}
+
+// Send implements peer.Scheduler.
+func (silence) Send(scheduler.Event) {}
+
 // StopScheduler kills the scheduler.
 func (c *Cluster) StopScheduler() {
 	c.shell.cancel()
