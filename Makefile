@@ -112,7 +112,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 .PHONY: check
-check: check-format check-vet check-arch lint check-tidy check-generated ## what must hold before a commit, but for the tests
+check: check-format check-vet check-arch lint check-tidy check-generated check-chart ## what must hold before a commit, but for the tests
 
 .PHONY: check-format
 check-format:
@@ -133,7 +133,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance; do \
+	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
@@ -148,9 +148,18 @@ check-generated:
 	  diff -u "$$f" "$$out/$$f" || { echo "$$f is not what 'make generate' makes of proto/" >&2; exit 1; }; \
 	done
 
+.PHONY: check-chart
+check-chart: ## helm's lint, a matrix of values, and values that must be refused
+	@PATH="$$(e2e/build-tools.sh helm):$$PATH" scripts/check-chart.sh
+
 .PHONY: generate
 generate: ## write generated code anew from proto/
 	@tools=$$(tools/build.sh); PATH="$$tools:$$PATH" buf generate
+
+.PHONY: images
+images: ## build the container images and push them: REGISTRY=HOST/PATH TAG=...
+	@[ -n "$(REGISTRY)" ] || { echo "say where to: make images REGISTRY=registry.example/p2pd TAG=0.1.0" >&2; exit 2; }
+	go run ./deploy/images -repository "$(REGISTRY)" -tag "$(or $(TAG),0.1.0)" $(if $(PLAIN_HTTP),-plain-http)
 
 .PHONY: clean
 clean: ## remove bin/ and the tests' caches; the built tools stay

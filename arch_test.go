@@ -34,6 +34,7 @@ var houses = []house{
 	{"cmd/scheduler", 5},
 	{"cmd/p2pctl", 5},
 	{"e2e", 5},
+	{"deploy", 5},
 	{"internal/daemon", 4},
 	{"internal/access", 3},
 	{"internal/cluster", 3},

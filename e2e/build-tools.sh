@@ -5,6 +5,7 @@
 #   build-tools.sh              containerd, ctr, its shim and the registry, at the versions of tools/go.mod
 #   build-tools.sh containerd17 the same containerd programs of the 1.7 line, at that of containerd17/go.mod
 #   build-tools.sh cripull      a client of CRI, for pulls as a kubelet makes them
+#   build-tools.sh helm         helm
 #
 # The folder is ${P2PD_CACHE:-~/.cache/p2pd}/e2e-MODULE-KEY/bin, where KEY
 # follows the modules' checksums, the module's own sources and Go's version, so
@@ -16,10 +17,10 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${P2PD_CACHE:-${HOME:?set P2PD_CACHE or HOME}/.cache/p2pd}
 module=${1:-tools}
 case $module in
-	tools | containerd17) what=tool ;; # every tool directive of its go.mod
+	tools | containerd17 | helm) what=tool ;; # every tool directive of its go.mod
 	cripull) what=. ;;
 	*)
-		echo "usage: ${0##*/} [tools | containerd17 | cripull]" >&2
+		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm]" >&2
 		exit 2
 		;;
 esac

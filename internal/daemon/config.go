@@ -26,6 +26,9 @@ type NodeConfig struct {
 // MirrorConfig is containerd's side.
 type MirrorConfig struct {
 	Listen string `json:"listen"`
+	// Exposed lets Listen be other than loopback: in a pod, behind a port of
+	// the node's loopback.
+	Exposed bool `json:"exposed"`
 	// DefaultRegistry serves requests without an ns parameter.
 	DefaultRegistry string   `json:"defaultRegistry"`
 	Drain           Duration `json:"drain"`

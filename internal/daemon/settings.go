@@ -12,6 +12,7 @@ import "github.com/spf13/pflag"
 func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	m, p, s := &c.Mirror, &c.Peer, &c.Store
 	text(fs, &m.Listen, "mirror-listen", "where containerd asks for images; on loopback")
+	fs.BoolVar(&m.Exposed, "mirror-exposed", m.Exposed, "let mirror.listen be other than loopback, where something else keeps strangers away from it")
 	text(fs, &m.DefaultRegistry, "mirror-default-registry", "`host` of the registry that is meant by requests that name none")
 	fs.Var(&m.Drain, "mirror-drain", "how long running transfers may take to end at shutdown")
 	text(fs, &m.RangeFetch, "mirror-range-fetch", "what a small range of a blob that is not here makes fetched: `pieces` or whole")

@@ -27,8 +27,8 @@ func (p problems) err() error { return errors.Join(p...) }
 // opens nothing.
 func (c *NodeConfig) Validate() error {
 	var p problems
-	if p.listen("mirror.listen", c.Mirror.Listen) && !loopback(c.Mirror.Listen) {
-		p.add("mirror.listen", c.Mirror.Listen, "is open to others, and the mirror asks nobody who they are; use 127.0.0.1:PORT or [::1]:PORT")
+	if p.listen("mirror.listen", c.Mirror.Listen) && !c.Mirror.Exposed && !loopback(c.Mirror.Listen) {
+		p.add("mirror.listen", c.Mirror.Listen, "is open to others, and the mirror asks nobody who they are; use 127.0.0.1:PORT or [::1]:PORT, or mirror.exposed where something else keeps strangers away")
 	}
 	if v := c.Mirror.DefaultRegistry; strings.ContainsAny(v, "/@? ") {
 		p.add("mirror.defaultRegistry", v, "is not a registry host; write HOST or HOST:PORT, or nothing")

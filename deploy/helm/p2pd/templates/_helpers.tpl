@@ -1,0 +1,103 @@
+{{- define "p2pd.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "p2pd.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "p2pd.labels" -}}
+{{ include "p2pd.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* p2pd.image: the image of a program: (list $ "p2pd") */ -}}
+{{- define "p2pd.image" -}}
+{{- $root := index . 0 -}}
+{{- required "image.repository: say where the images are, for instance registry.example/p2pd (make images REGISTRY=... pushes them)" $root.Values.image.repository }}/{{ index . 1 }}:{{ default $root.Chart.AppVersion $root.Values.image.tag }}
+{{- end -}}
+
+{{- define "p2pd.schedulerAddress" -}}
+{{- if .Values.scheduler.address -}}
+{{- .Values.scheduler.address -}}
+{{- else if .Values.scheduler.enabled -}}
+{{- printf "%s-scheduler.%s.svc:7310" (include "p2pd.fullname" .) .Release.Namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* p2pd.memory: bytes of a Kubernetes quantity, nine tenths of them */ -}}
+{{- define "p2pd.goMemLimit" -}}
+{{- if . -}}
+{{- $n := regexFind "^[0-9]+" (toString .) | int64 -}}
+{{- $unit := regexReplaceAll "^[0-9]+" (toString .) "" -}}
+{{- $by := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- if not (hasKey $by $unit) }}{{ fail (printf "resources.limits.memory %q: write it as a whole number with Ki, Mi, Gi, k, M, G or nothing" (toString .)) }}{{ end -}}
+{{- div (mul $n (get $by $unit) 9) 10 -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* p2pd.config: p2pd's configuration */ -}}
+{{- define "p2pd.config" -}}
+{{- $any := eq .Values.node.network "pod" | ternary "0.0.0.0" "127.0.0.1" -}}
+{{- $own := dict
+  "mirror" (dict "listen" (printf "%s:%d" $any (int .Values.node.mirrorPort)) "exposed" (eq .Values.node.network "pod")
+    "drain" (printf "%ds" (max 1 (sub (int .Values.node.terminationGracePeriodSeconds) 10))))
+  "http" (dict "listen" "0.0.0.0:7303")
+  "store" (dict "path" "/var/lib/p2pd")
+  "scheduler" (dict "address" (include "p2pd.schedulerAddress" .))
+  "containerd" (.Values.containerd.content | ternary (dict "socket" (printf "/host/run/%s" (base .Values.containerd.socket)) "root" .Values.containerd.root) (dict "socket" ""))
+-}}
+{{- mergeOverwrite (deepCopy .Values.node.config) $own | toYaml -}}
+{{- end -}}
+
+{{- define "p2pd.schedulerConfig" -}}
+{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311")) | toYaml -}}
+{{- end -}}
+
+{{- /* p2pd.setup: the flags that setup and restore share */ -}}
+{{- define "p2pd.hosts" -}}
+- --root=/host
+- --containerd-config={{ .Values.containerd.configPath }}/config.toml
+{{- with .Values.containerd.certsDir }}
+- --certs-dir={{ . }}
+{{- end }}
+- --mirror=http://127.0.0.1:{{ int .Values.node.mirrorPort }}
+{{- end -}}
+
+{{- /* p2pd.setupArgs: what tells containerd */ -}}
+{{- define "p2pd.setupArgs" -}}
+- setup
+{{ include "p2pd.hosts" . }}
+- --no-probe
+{{- range .Values.containerd.registries }}
+- --registry={{ . }}
+{{- end }}
+{{- if .Values.containerd.existing }}
+- --existing
+{{- end }}
+{{- if .Values.containerd.shadowed }}
+- --shadowed
+{{- end }}
+{{- end -}}
+
+{{- /* p2pd.rootSecurity: the node's files belong to root; nothing else of root's is needed */ -}}
+{{- define "p2pd.rootSecurity" -}}
+runAsUser: 0
+runAsGroup: 0
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Renders the Helm chart with a matrix of values, and with values that its schema
+# must refuse. Needs helm in $PATH, and p2pd's sources around it: every rendered
+# configuration is held against what the programs themselves take.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+chart=deploy/helm/p2pd
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+fail() { echo "$*" >&2; exit 1; }
+
+helm lint --strict --quiet "$chart" --set image.repository=registry.example/p2pd >"$out/lint" || { cat "$out/lint"; exit 1; }
+go build -o "$out/bin/" ./cmd/p2pd ./cmd/scheduler
+
+# render NAME FLAGS...: the chart, and each configuration in it
+render() {
+  local name=$1; shift
+  helm template release "$chart" --namespace p2pd --set image.repository=registry.example/p2pd "$@" >"$out/$name.yaml" ||
+    fail "values of \"$name\" are not rendered"
+  for program in p2pd scheduler; do
+    awk -v key="  $program.yaml: |" '$0 == key {on = 1; next} on && !/^    / {on = 0} on {print substr($0, 5)}' "$out/$name.yaml" >"$out/$program.yaml"
+    [ -s "$out/$program.yaml" ] || fail "\"$name\" has no configuration of $program"
+    "$out/bin/$program" check-config --config "$out/$program.yaml" >/dev/null || fail "\"$name\": $program refuses its configuration"
+  done
+}
+# has NAME TEXT / hasnt NAME TEXT: what a rendering must and must not say
+has() { grep -qF -- "$2" "$out/$1.yaml" || fail "\"$1\" lacks: $2"; }
+hasnt() { ! grep -qF -- "$2" "$out/$1.yaml" || fail "\"$1\" says: $2"; }
+
+render defaults
+has defaults 'hostIP: 127.0.0.1'
+has defaults 'address: release-p2pd-scheduler.p2pd.svc:7310'
+has defaults 'value: "483183820"' # nine tenths of 512Mi
+hasnt defaults 'hostNetwork'
+hasnt defaults 'kind: PodMonitor'
+render host --set node.network=host
+has host 'hostNetwork: true'
+has host 'listen: 127.0.0.1:7300'
+hasnt host 'hostPort'
+render lean --set containerd.setup=false,containerd.content=false,scheduler.enabled=false,networkPolicy.enabled=false
+hasnt lean 'kind: NetworkPolicy'
+hasnt lean 'kind: StatefulSet'
+hasnt lean 'preStop'
+hasnt lean 'containerd.sock'
+render full --set podMonitor.enabled=true,node.config.store.capacity=50GiB,imagePullSecrets={pull},containerd.registries={a.example},containerd.existing=true \
+  --set-json 'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]' --set node.podLabels.team=a,scheduler.podAnnotations.x=y
+has full 'capacity: 50GiB'
+has full 'registry=a.example'
+has full 'kind: PodMonitor'
+# What the chart needs to say itself, nobody else can.
+render stubborn --set node.config.http.listen=127.0.0.1:1,scheduler.config.listen=127.0.0.1:1
+hasnt stubborn '127.0.0.1:1'
+
+# refused FLAGS...: values that are a mistake
+refused() {
+  ! helm template release "$chart" "$@" >"$out/refused" 2>&1 || fail "not refused: $*"
+}
+refused
+refused --set image.repository=r --set nod.network=host
+refused --set image.repository=r --set node.netwrok=host
+refused --set image.repository=r --set node.network=bridge
+refused --set image.repository=r --set node.mirrorPort=0
+refused --set image.repository=r --set containerd.socket=run.sock
+refused --set image.repository=r --set scheduler.address=nowhere
+refused --set image.repository=r --set node.resources.limits.memory=1.5Gi
+echo "chart: ok"
