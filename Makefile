@@ -66,6 +66,12 @@ e2e-deps:
 	@scripts/install-deps.sh
 	@for module in tools containerd17 cripull; do e2e/build-tools.sh "$$module" >/dev/null; done
 
+.PHONY: e2e-k8s
+e2e-k8s: e2e-deps ## the Helm chart on a real Kubernetes cluster of four nodes (root; a first build takes many minutes)
+	@scripts/install-deps.sh iptables /usr/lib/cni/bridge
+	@for module in k8s coredns helm; do e2e/build-tools.sh "$$module" >/dev/null; done
+	P2PD_E2E_K8S=1 go test -count=1 -timeout 30m -v ./e2e/kube
+
 .PHONY: demo
 demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root containerds in network namespaces, else processes
 	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
@@ -133,7 +139,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm; do \
+	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 

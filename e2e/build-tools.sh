@@ -6,6 +6,8 @@
 #   build-tools.sh containerd17 the same containerd programs of the 1.7 line, at that of containerd17/go.mod
 #   build-tools.sh cripull      a client of CRI, for pulls as a kubelet makes them
 #   build-tools.sh helm         helm
+#   build-tools.sh k8s          Kubernetes' own programs and etcd
+#   build-tools.sh coredns      the DNS server of a cluster
 #
 # The folder is ${P2PD_CACHE:-~/.cache/p2pd}/e2e-MODULE-KEY/bin, where KEY
 # follows the modules' checksums, the module's own sources and Go's version, so
@@ -17,15 +19,21 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${P2PD_CACHE:-${HOME:?set P2PD_CACHE or HOME}/.cache/p2pd}
 module=${1:-tools}
 case $module in
-	tools | containerd17 | helm) what=tool ;; # every tool directive of its go.mod
+	tools | containerd17 | helm | k8s | coredns) what=tool ;; # every tool directive of its go.mod
 	cripull) what=. ;;
 	*)
-		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm]" >&2
+		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | k8s | coredns]" >&2
 		exit 2
 		;;
 esac
 
 cd "$here/$module"
+flags='-s -w'
+if [ "$module" = k8s ]; then # without it clients take it for version 0
+	version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+	flags="$flags -X k8s.io/component-base/version.gitVersion=$version"
+	flags="$flags -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(echo "$version" | cut -d. -f2)"
+fi
 key=$( (cat go.sum; find . -name '*.go' | sort | xargs cat </dev/null; go version) | sha256sum | cut -c1-16)
 dir=$cache/e2e-$module-$key
 
@@ -37,7 +45,7 @@ if [ ! -d "$dir/bin" ]; then
 	trap 'rm -rf "$tmp"' EXIT INT TERM
 	echo "building the programs of e2e/$module (once, some minutes)" >&2
 	mkdir "$tmp/bin"
-	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o "$tmp/bin/" "$what" >&2
+	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "$flags" -o "$tmp/bin/" "$what" >&2
 	mv -T "$tmp" "$dir" 2>/dev/null || [ -d "$dir/bin" ]
 fi
 echo "$dir/bin"

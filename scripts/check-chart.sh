@@ -30,6 +30,7 @@ hasnt() { ! grep -qF -- "$2" "$out/$1.yaml" || fail "\"$1\" says: $2"; }
 render defaults
 has defaults 'hostIP: 127.0.0.1'
 has defaults 'address: release-p2pd-scheduler.p2pd.svc:7310'
+has defaults 'release-p2pd-node.p2pd.svc:7301'
 has defaults 'value: "483183820"' # nine tenths of 512Mi
 hasnt defaults 'hostNetwork'
 hasnt defaults 'kind: PodMonitor'

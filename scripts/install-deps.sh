@@ -20,6 +20,9 @@ declare -A needs=(
 wanted=("$@")
 [ $# -gt 0 ] || wanted=("${!needs[@]}")
 needs[nginx]=nginx-light # for bench-node, to be compared with
+# The network of a cluster's pods, for e2e-k8s.
+needs[iptables]=iptables
+needs[/usr/lib/cni/bridge]=containernetworking-plugins
 # Clients of the mirror besides containerd, for e2e-clients.
 needs[skopeo]=skopeo
 needs[podman]=podman

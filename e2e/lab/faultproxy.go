@@ -59,7 +59,7 @@ func (l *Lab) StartFaultProxy(ctx context.Context) (*FaultProxy, error) {
 	server := &http.Server{Handler: f, ReadHeaderTimeout: readyTimeout}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	l.onClose(func(context.Context) error {
+	l.OnClose(func(context.Context) error {
 		err := server.Close()
 		f.client.CloseIdleConnections()
 		if served := <-ended; !errors.Is(served, http.ErrServerClosed) {

@@ -24,7 +24,7 @@ func (l *Lab) forward(from, to string, most Rate) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &forwarder{ctx: ctx, to: to, limit: throttle.NewLimiter(int64(most.BytesPerSecond()))}
 	f.running.Go(func() { f.accept(listener) })
-	l.onClose(func(context.Context) error {
+	l.OnClose(func(context.Context) error {
 		cancel()
 		err := listener.Close()
 		f.running.Wait()

@@ -26,7 +26,9 @@ type ImageSpec struct {
 	// run. Else the first layer is a runnable busybox and the rest are files
 	// of the Go distribution.
 	Synthetic bool
-	Seed      uint64 // of synthetic layers: other seeds are other content
+	// Command is what a container runs that is told nothing; none: a shell.
+	Command []string
+	Seed    uint64 // of synthetic layers: other seeds are other content
 }
 
 // Image is an image at the origin.
@@ -82,10 +84,14 @@ func build(spec ImageSpec) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	command := spec.Command
+	if command == nil {
+		command = []string{"/bin/sh"}
+	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if img, err = mutate.ConfigFile(img, &v1.ConfigFile{
 		Architecture: runtime.GOARCH, OS: "linux", RootFS: v1.RootFS{Type: "layers"},
-		Config: v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin"}},
+		Config: v1.Config{Cmd: command, Env: []string{"PATH=/bin"}},
 	}); err != nil {
 		return nil, fmt.Errorf("build image: %w", err)
 	}

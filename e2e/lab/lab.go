@@ -52,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if l.Dir, err = os.MkdirTemp(base, fmt.Sprintf(runName+"*", os.Getpid())); err != nil {
 		return nil, fmt.Errorf("make work folder: %w", err)
 	}
-	l.onClose(func(context.Context) error { return removeTree(l.Dir) })
+	l.OnClose(func(context.Context) error { return removeTree(l.Dir) })
 	if cfg.Rootless {
 		l.Net, err = newLoopback(cfg.Shape)
 	} else {
@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l.onClose(l.Net.Close)
+	l.OnClose(l.Net.Close)
 	if l.Registry, err = l.startRegistry(ctx); err != nil {
 		return nil, err
 	}
@@ -77,8 +77,8 @@ func BaseDir() string {
 	return os.TempDir()
 }
 
-// onClose runs f when the lab closes, before all that were given earlier.
-func (l *Lab) onClose(f func(context.Context) error) { l.closers = append(l.closers, f) }
+// OnClose runs f when the lab closes, before all that were given earlier.
+func (l *Lab) OnClose(f func(context.Context) error) { l.closers = append(l.closers, f) }
 
 // Close ends every process and removes everything. A second Close does
 // nothing.

@@ -69,7 +69,7 @@ func (l *Lab) Start(p Place, s Spec) (*Process, error) {
 		proc.err = cmd.Wait()
 		close(proc.done)
 	}()
-	l.onClose(func(context.Context) error { return proc.Stop() })
+	l.OnClose(func(context.Context) error { return proc.Stop() })
 	return proc, nil
 }
 

@@ -80,7 +80,7 @@ func (l *Lab) serve(ctx context.Context, p Place, port int, server *http.Server)
 	server.ReadHeaderTimeout = readyTimeout
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	l.onClose(func(context.Context) error {
+	l.OnClose(func(context.Context) error {
 		err := server.Close()
 		if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 			err = errors.Join(err, served)

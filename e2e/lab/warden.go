@@ -37,7 +37,7 @@ func (l *Lab) StartWarden(ctx context.Context, before *Registry, port int) (*War
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }, ModifyResponse: w.modify, Transport: transport,
 	}
-	l.onClose(func(context.Context) error {
+	l.OnClose(func(context.Context) error {
 		transport.CloseIdleConnections()
 		return nil
 	})

@@ -56,6 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
     "drain" (printf "%ds" (max 1 (sub (int .Values.node.terminationGracePeriodSeconds) 10))))
   "http" (dict "listen" "0.0.0.0:7303")
   "store" (dict "path" "/var/lib/p2pd")
+  "discovery" (dict "bootstrap" (dig "discovery" "bootstrap" (list (printf "%s-node.%s.svc:7301" (include "p2pd.fullname" .) .Release.Namespace)) .Values.node.config))
   "scheduler" (dict "address" (include "p2pd.schedulerAddress" .))
   "containerd" (.Values.containerd.content | ternary (dict "socket" (printf "/host/run/%s" (base .Values.containerd.socket)) "root" .Values.containerd.root) (dict "socket" ""))
 -}}

@@ -1,0 +1,315 @@
+package kube_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/p2pd/p2pd/e2e/kube"
+	"github.com/p2pd/p2pd/e2e/lab"
+)
+
+const (
+	nodes    = 4
+	rollout  = "180s"
+	chart    = "../../deploy/helm/p2pd"
+	imageTag = "e2e"
+)
+
+// TestKubernetes installs the chart on a real cluster, starts a Deployment on
+// all nodes at once, upgrades, and uninstalls.
+func TestKubernetes(t *testing.T) {
+	if os.Getenv("P2PD_E2E_K8S") != "1" || os.Geteuid() != 0 {
+		t.Skip("a Kubernetes cluster takes minutes, and many to build: run 'sudo make e2e-k8s'")
+	}
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	x := start(ctx, t)
+	before := x.hosts(t)
+	x.install(ctx, t)
+	t.Run("pull", func(t *testing.T) { x.pull(ctx, t) })
+	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
+	t.Run("scheduler restarts", func(t *testing.T) { x.restartScheduler(ctx, t) })
+	t.Run("uninstall", func(t *testing.T) { x.uninstall(ctx, t, before) })
+}
+
+// cluster is what the parts of the test share.
+type cluster struct{ *kube.Cluster }
+
+func start(ctx context.Context, t *testing.T) *cluster {
+	t.Helper()
+	programs, err := lab.Build(ctx, filepath.Join(t.TempDir(), "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: nodes, NodeRate: 100e6, OriginRate: 200e6}, Programs: programs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			keep(t, l.Dir)
+		}
+	})
+	if _, err := l.Registry.Push(ctx, lab.ImageSpec{Repository: "pause", Tag: "1", Size: 8 << 20, Layers: 2, Command: []string{"sleep", "1000000"}}); err != nil {
+		t.Fatal(err)
+	}
+	pushOurs(ctx, t, l)
+	x := &cluster{}
+	if x.Cluster, err = kube.Start(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// keep saves the logs of a run that failed.
+func keep(t *testing.T, dir string) {
+	to := filepath.Join(os.TempDir(), "p2pd-e2e-k8s-logs")
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err := os.MkdirAll(to, 0o755); err == nil && len(logs) > 0 {
+		_ = exec.Command("cp", append(logs, to)...).Run()
+		t.Logf("logs are in %s", to)
+	}
+}
+
+// pushOurs builds and pushes p2pd's own images, by the program that make images
+// runs, from where the registry is.
+func pushOurs(ctx context.Context, t *testing.T, l *lab.Lab) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "images")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "../../deploy/images").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := l.Net.Origin.Command(ctx, program, "-repository", strings.TrimPrefix(l.Registry.Endpoint, "http://")+"/p2pd",
+		"-tag", imageTag, "-plain-http", "-platforms", "linux/amd64")
+	cmd.Dir = "../.."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// values are the chart's for this cluster.
+func (x *cluster) values(more ...string) []string {
+	return append([]string{
+		"p2pd", chart, "--namespace", kube.Namespace, "--wait", "--timeout", rollout,
+		"--set", "image.repository=" + lab.RegistryHost + "/p2pd,image.tag=" + imageTag,
+		"--set", "containerd.registries={" + lab.RegistryHost + "}",
+		"--set", "node.terminationGracePeriodSeconds=15,node.maxUnavailable=1,node.config.store.capacity=2GiB",
+		"--set-json", fmt.Sprintf(`node.config.registries=[{"host":%q,"endpoint":%q}]`, lab.RegistryHost, x.Lab.Registry.Endpoint),
+	}, more...)
+}
+
+func (x *cluster) install(ctx context.Context, t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	if _, err := x.Helm(ctx, append([]string{"install", "--create-namespace"}, x.values()...)...); err != nil {
+		t.Fatalf("%v\n%s", err, x.describe(ctx))
+	}
+	t.Logf("helm install --wait: %.1fs", time.Since(began).Seconds())
+	if out, err := x.Helm(ctx, "test", "p2pd", "--namespace", kube.Namespace); err != nil {
+		t.Errorf("helm test: %v\n%s", err, out)
+	}
+	for _, n := range x.Nodes {
+		if b, err := os.ReadFile(hostsFile(n)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
+			t.Errorf("%s: hosts.toml does not name p2pd: %v\n%s", n.Name, err, b)
+		}
+	}
+}
+
+func (x *cluster) describe(ctx context.Context) string {
+	pods, _ := x.Kubectl(ctx, "get", "pods", "-A", "-o", "wide")
+	events, _ := x.Kubectl(ctx, "get", "events", "-A", "--sort-by=.lastTimestamp")
+	setup, _ := x.Kubectl(ctx, "-n", kube.Namespace, "logs", "daemonset/p2pd", "--all-containers", "--tail=20")
+	return pods + "\n" + events + "\n" + setup
+}
+
+func hostsFile(n *kube.Node) string {
+	return filepath.Join(n.Path("/etc/containerd"), "certs.d", lab.RegistryHost, "hosts.toml")
+}
+
+// hosts is every file below certs.d of all nodes.
+func (x *cluster) hosts(t *testing.T) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	for _, n := range x.Nodes {
+		root := n.Path("/etc/containerd")
+		err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				files[name] = "folder"
+				return err
+			}
+			b, err := os.ReadFile(name)
+			files[name] = string(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// deploy starts an image on all nodes at once and waits until it runs.
+func (x *cluster) deploy(ctx context.Context, t *testing.T, name string, img lab.Image) time.Duration {
+	t.Helper()
+	began := time.Now()
+	if err := x.Apply(ctx, fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  replicas: %[2]d
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      topologySpreadConstraints:
+        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: %[1]s}}}
+      containers: [{name: app, image: %[3]q, command: [sleep, "1000000"]}]
+`, name, nodes, img.Reference())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Kubectl(ctx, "rollout", "status", "deployment/"+name, "--timeout="+rollout); err != nil {
+		t.Fatalf("%v\n%s", err, x.describe(ctx))
+	}
+	return time.Since(began)
+}
+
+// push makes an image that no node has.
+func (x *cluster) push(ctx context.Context, t *testing.T, name string, size lab.Size) lab.Image {
+	t.Helper()
+	img, err := x.Lab.Registry.Push(ctx, lab.ImageSpec{Repository: "app/" + name, Tag: "v1", Size: size, Layers: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// since is what the origin gave since from.
+func (x *cluster) since(ctx context.Context, t *testing.T, from lab.Mark) lab.Tally {
+	t.Helper()
+	tally, err := x.Lab.Registry.Since(ctx, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tally
+}
+
+func (x *cluster) mark(ctx context.Context, t *testing.T) lab.Mark {
+	t.Helper()
+	m, err := x.Lab.Registry.Mark(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// pull: all nodes start one image at once, and the origin gives it once.
+func (x *cluster) pull(ctx context.Context, t *testing.T) {
+	img := x.push(ctx, t, "one", 300<<20)
+	from := x.mark(ctx, t)
+	took := x.deploy(ctx, t, "one", img)
+	tally := x.since(ctx, t, from)
+	copies := float64(tally.BlobBytes) / float64(img.Bytes)
+	t.Logf("%d MiB on %d nodes: %.1fs, %.3f origin copies, %d bytes past p2pd", img.Bytes>>20, nodes, took.Seconds(), copies, tally.DirectBytes())
+	if copies > 1.1 {
+		t.Errorf("%.3f copies from the origin, want at most 1.1", copies)
+	}
+	if tally.DirectBytes() > 0 {
+		t.Errorf("read past p2pd: %v", tally.Direct)
+	}
+}
+
+// upgrade: every p2pd is replaced while an image is pulled, and no pull fails.
+func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
+	img := x.push(ctx, t, "two", 120<<20)
+	upgraded := make(chan error, 1)
+	go func() {
+		_, err := x.Helm(ctx, append([]string{"upgrade"}, x.values("--set", "node.config.limits.upload=50MB")...)...)
+		upgraded <- err
+	}()
+	x.deploy(ctx, t, "two", img)
+	if err := <-upgraded; err != nil {
+		t.Fatalf("%v\n%s", err, x.describe(ctx))
+	}
+	x.noneFailed(ctx, t)
+	for _, n := range x.Nodes {
+		if b, err := os.ReadFile(hostsFile(n)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
+			t.Errorf("%s: hosts.toml does not name p2pd after the upgrade: %v", n.Name, err)
+		}
+	}
+}
+
+// restartScheduler: the scheduler's pod is deleted while an image is pulled.
+func (x *cluster) restartScheduler(ctx context.Context, t *testing.T) {
+	img := x.push(ctx, t, "three", 150<<20) // of another size, so that its layers are new
+	from := x.mark(ctx, t)
+	deleted := make(chan error, 1)
+	go func() {
+		time.Sleep(2 * time.Second) // in the middle; it matters to nothing but how hard the test is
+		_, err := x.Kubectl(ctx, "-n", kube.Namespace, "delete", "pod", "p2pd-scheduler-0", "--wait=false")
+		deleted <- err
+	}()
+	x.deploy(ctx, t, "three", img)
+	if err := <-deleted; err != nil {
+		t.Fatal(err)
+	}
+	x.noneFailed(ctx, t)
+	t.Logf("%.3f origin copies", float64(x.since(ctx, t, from).BlobBytes)/float64(img.Bytes))
+	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "rollout", "status", "statefulset/p2pd-scheduler", "--timeout="+rollout); err != nil {
+		t.Error(err)
+	}
+}
+
+// noneFailed fails if the kubelet could not pull an application's image.
+func (x *cluster) noneFailed(ctx context.Context, t *testing.T) {
+	t.Helper()
+	events, err := x.Kubectl(ctx, "-n", "default", "get", "events", "--field-selector", "reason=Failed", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(events) != "" {
+		t.Errorf("pulls failed:\n%s", events)
+	}
+}
+
+// uninstall leaves each node as it was, and pulls go straight to the registry.
+func (x *cluster) uninstall(ctx context.Context, t *testing.T, before map[string]string) {
+	if _, err := x.Helm(ctx, "uninstall", "p2pd", "--namespace", kube.Namespace, "--wait", "--timeout", rollout); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "wait", "--for=delete", "pod", "--all", "--timeout="+rollout); err != nil {
+		t.Fatal(err)
+	}
+	after := x.hosts(t)
+	for name, text := range before {
+		if after[name] != text {
+			t.Errorf("%s was %q and is %q", name, text, after[name])
+		}
+	}
+	for name := range after {
+		if _, ok := before[name]; !ok {
+			t.Errorf("%s was left behind", name)
+		}
+	}
+	img := x.push(ctx, t, "four", 32<<20)
+	from := x.mark(ctx, t)
+	x.deploy(ctx, t, "four", img)
+	// All images begin with the same small layer, which is there.
+	want := nodes * (img.Bytes - img.Blobs[1].Bytes)
+	if tally := x.since(ctx, t, from); tally.DirectBytes() < want || tally.DirectBytes() != tally.BlobBytes {
+		t.Errorf("%d of %d bytes went straight to %d nodes, want all of them, and %d", tally.DirectBytes(), tally.BlobBytes, nodes, want)
+	}
+}
