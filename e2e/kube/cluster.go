@@ -29,6 +29,8 @@ const (
 type Cluster struct {
 	Lab   *lab.Lab
 	Nodes []*Node
+	// Registries are those that nodes know besides the lab's, and where they are.
+	Registries map[string]string
 
 	dir        string
 	bin, dns   string
@@ -37,9 +39,10 @@ type Cluster struct {
 	place      lab.Place
 }
 
-// Start starts a cluster with a node at each of the lab's.
-func Start(ctx context.Context, l *lab.Lab) (*Cluster, error) {
-	c := &Cluster{Lab: l, dir: filepath.Join(l.Dir, "kube"), place: l.Net.Scheduler}
+// Start starts a cluster with a node at each of the lab's. registries are those
+// that nodes know besides the lab's, and where they are.
+func Start(ctx context.Context, l *lab.Lab, registries map[string]string) (*Cluster, error) {
+	c := &Cluster{Lab: l, Registries: registries, dir: filepath.Join(l.Dir, "kube"), place: l.Net.Scheduler}
 	for module, dir := range map[string]*string{"k8s": &c.bin, "coredns": &c.dns, "helm": &c.helm} {
 		at, err := lab.Tool(ctx, module)
 		if err != nil {

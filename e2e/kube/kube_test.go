@@ -21,6 +21,8 @@ const (
 	rollout  = "180s"
 	chart    = "../../deploy/helm/p2pd"
 	imageTag = "e2e"
+	// privateHost is a registry that wants tokens.
+	privateHost = "private.lab.test"
 )
 
 // TestKubernetes installs the chart on a real cluster, starts a Deployment on
@@ -35,13 +37,18 @@ func TestKubernetes(t *testing.T) {
 	before := x.hosts(t)
 	x.install(ctx, t)
 	t.Run("pull", func(t *testing.T) { x.pull(ctx, t) })
+	t.Run("secret", func(t *testing.T) { x.secret(ctx, t) })
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
 	t.Run("scheduler restarts", func(t *testing.T) { x.restartScheduler(ctx, t) })
 	t.Run("uninstall", func(t *testing.T) { x.uninstall(ctx, t, before) })
 }
 
 // cluster is what the parts of the test share.
-type cluster struct{ *kube.Cluster }
+type cluster struct {
+	*kube.Cluster
+	private *lab.SecureRegistry
+	tokens  *lab.TokenServer
+}
 
 func start(ctx context.Context, t *testing.T) *cluster {
 	t.Helper()
@@ -68,7 +75,13 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	}
 	pushOurs(ctx, t, l)
 	x := &cluster{}
-	if x.Cluster, err = kube.Start(ctx, l); err != nil {
+	if x.tokens, err = l.StartTokenServer(ctx, lab.Alice()); err != nil {
+		t.Fatal(err)
+	}
+	if x.private, err = l.StartTokenRegistry(ctx, x.tokens); err != nil {
+		t.Fatal(err)
+	}
+	if x.Cluster, err = kube.Start(ctx, l, map[string]string{privateHost: x.private.Endpoint}); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -105,9 +118,10 @@ func (x *cluster) values(more ...string) []string {
 	return append([]string{
 		"p2pd", chart, "--namespace", kube.Namespace, "--wait", "--timeout", rollout,
 		"--set", "image.repository=" + lab.RegistryHost + "/p2pd,image.tag=" + imageTag,
-		"--set", "containerd.registries={" + lab.RegistryHost + "}",
+		"--set", "containerd.registries={" + lab.RegistryHost + "," + privateHost + "}",
 		"--set", "node.terminationGracePeriodSeconds=15,node.maxUnavailable=1,node.config.store.capacity=2GiB",
-		"--set-json", fmt.Sprintf(`node.config.registries=[{"host":%q,"endpoint":%q}]`, lab.RegistryHost, x.Lab.Registry.Endpoint),
+		"--set-json", fmt.Sprintf(`node.config.registries=[{"host":%q,"endpoint":%q},{"host":%q,"endpoint":%q,"tokenHosts":[%q]}]`,
+			lab.RegistryHost, x.Lab.Registry.Endpoint, privateHost, x.private.Endpoint, x.tokens.Host()),
 	}, more...)
 }
 
@@ -122,7 +136,7 @@ func (x *cluster) install(ctx context.Context, t *testing.T) {
 		t.Errorf("helm test: %v\n%s", err, out)
 	}
 	for _, n := range x.Nodes {
-		if b, err := os.ReadFile(hostsFile(n)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
+		if b, err := os.ReadFile(n.HostsFile(lab.RegistryHost)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
 			t.Errorf("%s: hosts.toml does not name p2pd: %v\n%s", n.Name, err, b)
 		}
 	}
@@ -133,10 +147,6 @@ func (x *cluster) describe(ctx context.Context) string {
 	events, _ := x.Kubectl(ctx, "get", "events", "-A", "--sort-by=.lastTimestamp")
 	setup, _ := x.Kubectl(ctx, "-n", kube.Namespace, "logs", "daemonset/p2pd", "--all-containers", "--tail=20")
 	return pods + "\n" + events + "\n" + setup
-}
-
-func hostsFile(n *kube.Node) string {
-	return filepath.Join(n.Path("/etc/containerd"), "certs.d", lab.RegistryHost, "hosts.toml")
 }
 
 // hosts is every file below certs.d of all nodes.
@@ -232,6 +242,68 @@ func (x *cluster) pull(ctx context.Context, t *testing.T) {
 	}
 }
 
+// secret: a private image starts on all nodes with an imagePullSecret, and on
+// none without, though each node holds it.
+func (x *cluster) secret(ctx context.Context, t *testing.T) {
+	alice := lab.Alice()
+	img, err := x.Lab.Registry.Push(ctx, lab.ImageSpec{Repository: alice.Owns + "app", Tag: "v1", Size: 60 << 20, Layers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := privateHost + "/" + img.Repository + ":" + img.Tag
+	if err := x.Apply(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: tenants}}"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Kubectl(ctx, "-n", "tenants", "create", "secret", "docker-registry", "alice", "--docker-server="+privateHost,
+		"--docker-username="+alice.Name, "--docker-password="+alice.Password); err != nil {
+		t.Fatal(err)
+	}
+	pod := func(name, node, secret string) string {
+		return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, namespace: tenants, labels: {app: private}}
+spec:
+  nodeName: %s
+  terminationGracePeriodSeconds: 0
+  imagePullSecrets: [%s]
+  containers: [{name: app, image: %q, imagePullPolicy: Always, command: [sleep, "1000000"]}]
+`, name, node, secret, reference)
+	}
+	from, err := x.private.Mark(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var with, without string
+	for _, n := range x.Nodes {
+		with += pod("with-"+n.Name, n.Name, "{name: alice}")
+		without += pod("without-"+n.Name, n.Name, "")
+	}
+	if err := x.Apply(ctx, with); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Kubectl(ctx, "-n", "tenants", "wait", "--for=condition=Ready", "pod", "--all", "--timeout="+rollout); err != nil {
+		t.Fatalf("%v\n%s", err, x.describe(ctx))
+	}
+	tally, err := x.private.Since(ctx, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a private image on %d nodes: %.3f origin copies", nodes, float64(tally.BlobBytes)/float64(img.Bytes))
+	if err := x.Apply(ctx, without); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range x.Nodes {
+		if _, err := x.Kubectl(ctx, "-n", "tenants", "wait", "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff",
+			"pod/without-"+n.Name, "--timeout=60s"); err != nil {
+			t.Errorf("%v\n%s", err, x.describe(ctx))
+		}
+	}
+	if _, err := x.Kubectl(ctx, "delete", "namespace", "tenants", "--timeout=60s"); err != nil {
+		t.Error(err)
+	}
+}
+
 // upgrade: every p2pd is replaced while an image is pulled, and no pull fails.
 func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
 	img := x.push(ctx, t, "two", 120<<20)
@@ -246,7 +318,7 @@ func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
 	}
 	x.noneFailed(ctx, t)
 	for _, n := range x.Nodes {
-		if b, err := os.ReadFile(hostsFile(n)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
+		if b, err := os.ReadFile(n.HostsFile(lab.RegistryHost)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
 			t.Errorf("%s: hosts.toml does not name p2pd after the upgrade: %v", n.Name, err)
 		}
 	}

@@ -113,22 +113,34 @@ func (n *Node) configure(c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	hosts := filepath.Join(n.Path("/etc/containerd"), "certs.d", lab.RegistryHost)
-	if err := os.MkdirAll(hosts, 0o755); err != nil {
-		return err
-	}
 	for file, text := range map[string]string{
-		filepath.Join(hosts, "hosts.toml"):       HostsToml(c.Lab.Registry.Endpoint),
+		n.HostsFile(lab.RegistryHost):            HostsToml(c.Lab.Registry.Endpoint),
 		n.Path("/etc/containerd/config.toml"):    containerdConfig,
 		n.Path("/etc/cni/net.d/10-lab.conflist"): fmt.Sprintf(cniConfig, n.pods),
 		filepath.Join(n.dir, "kubelet.yaml"):     fmt.Sprintf(kubeletConfig, n.Place.Addr, group, c.place.Addr),
 		filepath.Join(n.dir, "resolv.conf"):      "",
 	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
+	for host, endpoint := range c.Registries {
+		if err := os.MkdirAll(filepath.Dir(n.HostsFile(host)), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(n.HostsFile(host), []byte(HostsToml(endpoint)), 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// HostsFile is where the node's hosts.toml for a registry is seen from outside.
+func (n *Node) HostsFile(registry string) string {
+	return filepath.Join(n.Path("/etc/containerd"), "certs.d", registry, "hosts.toml")
 }
 
 // HostsToml is the hosts.toml that each node has before p2pd comes.
