@@ -1,9 +1,6 @@
 package scheduler
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // What a member says that it has is believed until somebody blames it for
 // false bytes. Then it is in doubt: it keeps its neighbours, for one that
@@ -17,10 +14,6 @@ const (
 	// accusersNeeded is how many must blame a peer for false bytes before
 	// all swarms are closed to it for banFor.
 	accusersNeeded = 2
-	banFor         = 5 * time.Minute
-	// maxBanned bounds the bans that are remembered at once. Past it a liar
-	// still leaves all swarms, but may join again.
-	maxBanned = 4096
 )
 
 // accuse counts who blames a peer for false bytes. What only it claims to have
@@ -38,19 +31,7 @@ func (s *Scheduler) accuse(n *node, by PeerID) {
 		return
 	}
 	n.accusers, n.doubted = nil, time.Time{}
-	s.ban(n.peer.ID)
-	s.stats.Banned++
-	for len(n.members) > 0 {
-		s.remove(n.members[len(n.members)-1], "several members blame it for false bytes")
-	}
-}
-
-// ban closes all swarms to a peer for a while.
-func (s *Scheduler) ban(p PeerID) {
-	maps.DeleteFunc(s.banned, func(_ PeerID, until time.Time) bool { return !s.now.Before(until) })
-	if len(s.banned) < maxBanned {
-		s.banned[p] = s.now.Add(banFor)
-	}
+	s.banLiar(n.peer.ID)
 }
 
 // doubt stops counting a member's pieces.

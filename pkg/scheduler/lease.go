@@ -231,6 +231,7 @@ func (sw *swarm) lease(id LeaseID, m *member) *lease {
 // renew moves a lease's deadline when its bytes have grown.
 func (sw *swarm) renew(m *member, b LeaseBytes, now time.Time) {
 	if l := sw.lease(b.ID, m); l != nil && b.Bytes > l.bytes {
+		l.read(b.Bytes - l.bytes)
 		l.bytes, l.moved = b.Bytes, now
 	}
 }
@@ -251,6 +252,7 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 		s.stats.LeasesDone++
 		m.failed = 0
 		_, span := sw.layout.Span(l.pieces)
+		l.read(span - l.bytes)
 		l.host.observe(span, s.now.Sub(l.granted))
 		s.credit(m, l.pieces)
 	case NoRange:

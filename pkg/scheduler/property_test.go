@@ -34,6 +34,9 @@ func (s *Scheduler) audit() error {
 	}
 	members := 0
 	for id, n := range s.peers {
+		if s.ViewBan(s.now, id) != nil && len(n.members) > 0 {
+			return fmt.Errorf("%s is banned and a member of %d swarms", id, len(n.members))
+		}
 		members += len(n.members)
 		if n.leases != nodeLeases[n] {
 			return fmt.Errorf("peer %s: counts %d leases, has %d", id, n.leases, nodeLeases[n])
@@ -122,7 +125,7 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 	if places != 0 {
 		return fmt.Errorf("%d too few are listed as near", places)
 	}
-	free := 0
+	free, held := 0, int64(0)
 	for p, n := range holders {
 		if n != sw.holders[p] || leased.Has(p) != sw.leased.Has(p) {
 			return fmt.Errorf("piece %d: counts %d holders, has %d", p, sw.holders[p], n)
@@ -130,6 +133,10 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		if n == 0 && !leased.Has(p) {
 			free++
 		}
+		held += int64(n)
+	}
+	if held != sw.held {
+		return fmt.Errorf("counts %d pieces held, has %d", sw.held, held)
 	}
 	if sw.size != SizeUnknown && free != sw.free || seeds != len(sw.seeds) {
 		return fmt.Errorf("counts %d free pieces and %d seeds, has %d and %d", sw.free, len(sw.seeds), free, seeds)
@@ -287,6 +294,10 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			w.step(t, Blame{Peer: peer.Draw(t, "peer"), Neighbour: peer.Draw(t, "neighbour"), Digest: blob.Draw(t, "blob"),
 				Fault: Fault(rapid.IntRange(1, 3).Draw(t, "fault"))})
 		},
+		"ban": func(t *rapid.T) {
+			w.step(t, BanPeer{Peer: peer.Draw(t, "peer"), For: time.Duration(rapid.IntRange(0, 2000).Draw(t, "ms")) * time.Millisecond, Reason: "it must"})
+		},
+		"unban": func(t *rapid.T) { w.step(t, UnbanPeer{Peer: peer.Draw(t, "peer")}) },
 		"lease ends": func(t *rapid.T) {
 			if ids := slices.Sorted(maps.Keys(w.leases)); len(ids) > 0 {
 				g := w.leases[rapid.SampledFrom(ids).Draw(t, "lease")]

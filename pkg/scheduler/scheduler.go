@@ -106,10 +106,9 @@ type Scheduler struct {
 	// hungry are swarms without a lease whose host has no budget left, the
 	// one that waits longest first.
 	hungry []*swarm
-	// banned are the peers that several others blamed for false bytes, and
-	// until when no swarm takes them. It outlives their streams: else a liar
-	// would only have to come back.
-	banned map[PeerID]time.Time
+	// banned are the peers that no swarm takes, until when, and why. It
+	// outlives their streams: else a liar would only have to come back.
+	banned map[PeerID]Ban
 	next   LeaseID
 	stats  Stats
 
@@ -122,8 +121,10 @@ type Scheduler struct {
 // node is one peer over all its swarms.
 type node struct {
 	peer    Peer
+	since   time.Time // when it attached
 	members []*member
 	leases  int
+	traffic Traffic
 	// accusers blame it for false bytes; what it claims is in doubt until
 	// doubted.
 	accusers map[PeerID]bool
@@ -149,7 +150,7 @@ func New(cfg Config) *Scheduler {
 		peers:  make(map[PeerID]*node),
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
-		banned: make(map[PeerID]time.Time),
+		banned: make(map[PeerID]Ban),
 	}
 }
 
@@ -172,6 +173,10 @@ func (s *Scheduler) Step(now time.Time, e Event) []Decision {
 		s.blame(e)
 	case LeaseEnd:
 		s.leaseEnd(e)
+	case BanPeer:
+		s.banPeer(e)
+	case UnbanPeer:
+		delete(s.banned, e.Peer)
 	case Tick:
 		s.tick()
 	}
@@ -195,7 +200,7 @@ func (s *Scheduler) peerUp(e PeerUp) {
 		}
 		return
 	}
-	s.peers[e.Peer.ID] = &node{peer: e.Peer}
+	s.peers[e.Peer.ID] = &node{peer: e.Peer, since: s.now}
 }
 
 func (s *Scheduler) peerDown(e PeerDown) {
@@ -219,7 +224,7 @@ func (s *Scheduler) leave(e Leave) {
 
 func (s *Scheduler) join(e Join) {
 	n := s.peers[e.Peer]
-	if n == nil || s.now.Before(s.banned[e.Peer]) {
+	if n == nil || s.now.Before(s.banned[e.Peer].Until) {
 		return
 	}
 	for _, b := range e.Blobs {
@@ -255,6 +260,7 @@ func (s *Scheduler) summary(e Summary) {
 		for _, l := range b.Leases {
 			sw.renew(m, l, s.now)
 		}
+		s.credits(m, b.Rates)
 		s.rewire(m, b.Rates)
 		s.widen(sw)
 		s.grant(sw)

@@ -1,7 +1,5 @@
 package scheduler
 
-import "github.com/p2pd/p2pd/pkg/piece"
-
 // Stats are totals since the start, but for the gauges.
 type Stats struct {
 	Peers, Swarms, Members int // gauges
@@ -46,26 +44,4 @@ func (s *Scheduler) count() {
 			s.stats.Waits++
 		}
 	}
-}
-
-// SwarmInfo is one swarm as Swarms shows it.
-type SwarmInfo struct {
-	Digest  piece.Digest
-	Size    int64
-	Members int
-	Seeds   int
-	Leases  int
-	Free    int // pieces that nobody has and nobody reads
-}
-
-// Swarms lists all swarms, in no order.
-func (s *Scheduler) Swarms() []SwarmInfo {
-	infos := make([]SwarmInfo, 0, len(s.swarms))
-	for _, sw := range s.swarms {
-		infos = append(infos, SwarmInfo{
-			Digest: sw.digest, Size: sw.size, Members: len(sw.order),
-			Seeds: len(sw.seeds), Leases: len(sw.leases), Free: sw.free,
-		})
-	}
-	return infos
 }

@@ -24,10 +24,12 @@ type swarm struct {
 
 	holders []int32        // how many members have each piece
 	leased  piece.Bitfield // pieces that a lease covers
+	held    int64          // the sum of holders
 	free    int            // pieces that no member has and no lease covers
 	leases  []*lease
 	// rangeless: the origin serves this blob from front to end only.
 	rangeless bool
+	traffic   Traffic
 	working   int // place in Scheduler.working, or -1
 }
 
@@ -54,6 +56,7 @@ type member struct {
 	rewired  time.Time
 	gate     bool // one of its zone's gateways
 	missed   int  // how often others could not reach it
+	traffic  Traffic
 	intro    *pendingIntro
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
@@ -244,12 +247,14 @@ func (s *Scheduler) resize(sw *swarm, size int64) bool {
 
 // hold counts one more member that has piece i; drop one less.
 func (sw *swarm) hold(i int) {
+	sw.held++
 	if sw.holders[i]++; sw.holders[i] == 1 && !sw.leased.Has(i) {
 		sw.free--
 	}
 }
 
 func (sw *swarm) drop(i int) {
+	sw.held--
 	if sw.holders[i]--; sw.holders[i] == 0 && !sw.leased.Has(i) {
 		sw.free++
 	}

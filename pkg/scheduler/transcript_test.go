@@ -150,6 +150,12 @@ var verbs = []struct {
 	{regexp.MustCompile(`^go(?:es)? down$`), func(_ *stage, who scheduler.PeerID, _ []string) scheduler.Event {
 		return scheduler.PeerDown{Peer: who}
 	}},
+	{regexp.MustCompile(`^(?:is|are) banned for (\d+)s: (.+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		return scheduler.BanPeer{Peer: who, For: time.Duration(number(m[1])) * time.Second, Reason: m[2]}
+	}},
+	{regexp.MustCompile(`^(?:is|are) unbanned$`), func(_ *stage, who scheduler.PeerID, _ []string) scheduler.Event {
+		return scheduler.UnbanPeer{Peer: who}
+	}},
 	{regexp.MustCompile(`^joins? (\w+) of (?:(\d+)MiB|unknown size)(?: with (\d+)\.\.(\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		s.names[piece.Sum([]byte(m[1]))] = m[1]
 		b := scheduler.Membership{Digest: piece.Sum([]byte(m[1])), Size: scheduler.SizeUnknown, Origin: "origin.test"}

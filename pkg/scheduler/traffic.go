@@ -1,0 +1,37 @@
+package scheduler
+
+// Traffic is how many bytes of content moved, as those tell who received them.
+// Nothing is decided by it: it is what operators are shown.
+type Traffic struct {
+	FromPeers, FromOrigin, ToPeers int64
+}
+
+// credits counts what a summary tells of neighbours. A number that the blob
+// could not have is not believed.
+func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
+	for _, r := range rates {
+		if r.Bytes <= 0 || r.Bytes > m.swarm.size {
+			continue
+		}
+		m.traffic.FromPeers += r.Bytes
+		m.swarm.traffic.FromPeers += r.Bytes
+		m.node.traffic.FromPeers += r.Bytes
+		if o := m.swarm.members[r.Peer]; o != nil {
+			o.traffic.ToPeers += r.Bytes
+		}
+		if n := s.peers[r.Peer]; n != nil {
+			n.traffic.ToPeers += r.Bytes
+		}
+	}
+}
+
+// read counts n more bytes that a lease brought.
+func (l *lease) read(n int64) {
+	if n <= 0 || n > l.swarm.size {
+		return
+	}
+	m := l.holder
+	m.traffic.FromOrigin += n
+	m.swarm.traffic.FromOrigin += n
+	m.node.traffic.FromOrigin += n
+}
