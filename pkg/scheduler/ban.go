@@ -81,7 +81,7 @@ func (s *Scheduler) expel(p PeerID, why string) {
 	gone := n.gone
 	n.gone = true
 	for len(n.members) > 0 {
-		s.remove(n.members[len(n.members)-1], why)
+		s.turnOut(n.members[len(n.members)-1], why)
 	}
 	n.gone = gone
 }

@@ -172,6 +172,7 @@ func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
 	}
 	sw.cover(l.pieces)
 	sw.leases = append(sw.leases, l)
+	s.work(sw) // even a lease on what others have must run out
 	m.leases++
 	m.node.leases++
 	l.host.leases++
@@ -217,6 +218,11 @@ func (s *Scheduler) release(l *lease) {
 	l.holder.leases--
 	l.holder.node.leases--
 	l.host.leases--
+}
+
+// revoke tells a holder that its lease, which is released, is no more.
+func (s *Scheduler) revoke(l *lease, why string) {
+	s.decide(Revoke{To: l.holder.node.peer.ID, Digest: l.swarm.digest, Lease: l.id, Reason: why})
 }
 
 func (sw *swarm) lease(id LeaseID, m *member) *lease {
@@ -305,6 +311,6 @@ func (s *Scheduler) turnRangeless(sw *swarm, by *lease) {
 			continue
 		}
 		s.release(l)
-		s.decide(Revoke{To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id, Reason: "the origin serves no ranges of this blob"})
+		s.revoke(l, "the origin serves no ranges of this blob")
 	}
 }

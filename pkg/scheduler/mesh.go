@@ -207,7 +207,7 @@ func (s *Scheduler) blame(e Blame) {
 	}
 	if e.Fault == Unreachable && o.complete && o.swarm.members[e.Neighbour] == o {
 		if o.missed++; o.missed >= missedMost {
-			s.remove(o, "several members could not reach it")
+			s.turnOut(o, "several members could not reach it")
 		}
 	}
 	s.topUp(m)

@@ -71,6 +71,6 @@ func (s *Scheduler) expire(sw *swarm) {
 		}
 		s.release(l)
 		s.skip(l.holder)
-		s.decide(Revoke{To: l.holder.node.peer.ID, Digest: sw.digest, Lease: l.id, Reason: why})
+		s.revoke(l, why)
 	}
 }

@@ -148,10 +148,23 @@ func (s *Scheduler) remove(m *member, why string) {
 	}
 	if len(sw.order) == 0 {
 		s.rest(sw)
+		s.hungry = slices.DeleteFunc(s.hungry, func(o *swarm) bool { return o == sw })
 		delete(s.swarms, sw.digest)
 		return
 	}
 	s.grant(sw)
+}
+
+// turnOut removes a member that does not go by itself: it must stop reading what
+// is free for others from now on.
+func (s *Scheduler) turnOut(m *member, why string) {
+	for _, l := range slices.Clone(m.swarm.leases) {
+		if l.holder == m {
+			s.release(l)
+			s.revoke(l, why)
+		}
+	}
+	s.remove(m, why)
 }
 
 func without(ms []*member, m *member) []*member {
