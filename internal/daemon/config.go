@@ -80,7 +80,7 @@ type StoreConfig struct {
 	Capacity Bytes  `json:"capacity"`
 	// KeepFree is left to others on the disk, even if that means less than
 	// Capacity.
-	KeepFree Bytes `json:"keepFree"`
+	KeepFree Room `json:"keepFree"`
 }
 
 // LimitsConfig bounds bytes a second; 0 is no limit.
@@ -118,7 +118,7 @@ func DefaultNodeConfig() NodeConfig {
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
 		Discovery:          DiscoveryConfig{Enabled: true},
-		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: 1 << 30},
+		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: Room{Bytes: 1 << 30}},
 		Containerd:         defaultContainerd(),
 		AllowAllRegistries: true,
 		Access:             defaultAccess(),

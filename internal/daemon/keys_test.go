@@ -19,7 +19,7 @@ func keys(v reflect.Type, prefix string) []string {
 	var all []string
 	for f := range v.Fields() {
 		key := prefix + f.Tag.Get("json")
-		if f.Type.Kind() == reflect.Struct {
+		if f.Type.Kind() == reflect.Struct && !reflect.PointerTo(f.Type).Implements(reflect.TypeFor[pflag.Value]()) {
 			all = append(all, keys(f.Type, key+".")...)
 		} else {
 			all = append(all, key)

@@ -49,6 +49,8 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 		{Name: "p2pd_leases_total", Help: "Reads from the origin under a lease, by how they ended.", Samples: []metrics.Sample{
 			metrics.By("outcome", "done", p.LeasesDone), metrics.By("outcome", "failed", p.LeasesFailed),
 		}},
+		metrics.Counter("p2pd_relayed_bytes_total", "Bytes from origin registries that went to clients past a store without room.", p.Relayed),
+		metrics.Gauge("p2pd_relays_active", "Transfers past the store running now.", p.Relays),
 		metrics.Gauge("p2pd_leases_active", "Reads from the origin running now.", p.Leases),
 		metrics.Counter("p2pd_self_leases_total", "Reads from the origin without the scheduler's word.", p.SelfLeases),
 		{Name: "p2pd_downloads_total", Help: "Downloads that ended, by how.", Samples: []metrics.Sample{

@@ -62,7 +62,7 @@ func NewNode(cfg NodeConfig, version string, log *slog.Logger) (*Node, error) {
 func (n *Node) open() (err error) {
 	s, p := n.cfg.Store, n.cfg.Peer
 	if n.store, err = store.Open(store.Config{
-		Dir: s.Path, Capacity: int64(s.Capacity), KeepFree: int64(s.KeepFree), Logger: n.log,
+		Dir: s.Path, Capacity: int64(s.Capacity), KeepFree: int64(s.KeepFree.Bytes), KeepFreeShare: s.KeepFree.Percent / 100, Logger: n.log,
 	}); err != nil {
 		return fmt.Errorf("store.path: %w", err)
 	}

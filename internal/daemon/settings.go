@@ -30,7 +30,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	c.Discovery.flags(fs)
 	text(fs, &s.Path, "store-path", "`folder` for blobs; p2pd alone writes to it")
 	fs.Var(&s.Capacity, "store-capacity", "most that blobs may take on the disk")
-	fs.Var(&s.KeepFree, "store-keep-free", "what is left free on the disk, even if that means less than the capacity")
+	fs.Var(&s.KeepFree, "store-keep-free", "what is left free on the disk, an amount or a share such as 10%, even if that means less than the capacity")
 	c.Containerd.flags(fs)
 	text(fs, &c.Local.Socket, "local-socket", "`file` of the socket for this machine's own commands; empty: p2pd.sock in the store's folder")
 	fs.Var(&c.Registries, "registries", "hosts with an endpoint of their own, as HOST=URL,...; those with addresses or local names must be listed")

@@ -109,15 +109,16 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 // shortage is how many bytes must be evicted so that size more leave others
 // on the file system what is kept for them.
 func (s *Store) shortage(size int64) int64 {
-	if s.keepFree == 0 {
+	if s.keepFree == 0 && s.keepFreeShare == 0 {
 		return 0
 	}
-	free, err := freeBytes(s.lock)
+	free, all, err := diskBytes(s.lock)
 	if err != nil {
 		s.log.Warn("ask the file system for free space", "err", err)
 		return 0
 	}
-	return max(0, size+s.keepFree-free)
+	keep := max(s.keepFree, int64(s.keepFreeShare*float64(all)))
+	return max(0, size+keep-free)
 }
 
 // adopt makes the ingest of a blob that is here whole: it has everything.
@@ -151,7 +152,7 @@ func (in *ingest) create() error {
 // full although the store is not: others have filled it. It reports whether
 // anything was evicted, so a caller that tries again ends.
 func (s *Store) yield(size int64) bool {
-	free, err := freeBytes(s.lock)
+	free, _, err := diskBytes(s.lock)
 	if err != nil {
 		free = 0
 	}

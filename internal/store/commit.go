@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -79,10 +80,21 @@ func (in *ingest) Commit(ctx context.Context) error {
 	if in.whole { // written under life
 		return nil
 	}
-	if err := in.publish(); err != nil {
+	err := in.publish()
+	// On a disk that others have filled there may not even be room for the table.
+	for errors.Is(noSpace(err), peer.ErrNoSpace) && in.s.yield(in.tableRoom()) {
+		err = in.publish()
+	}
+	if err != nil {
 		return fmt.Errorf("commit blob %s: %w", in.digest.Short(), noSpace(err))
 	}
 	return nil
+}
+
+// tableRoom is more than the blob's table takes on a disk.
+func (in *ingest) tableRoom() int64 {
+	const slack = 64 << 10 // its head, whole blocks, the folder's growth
+	return int64(in.layout.Count())*int64(len(piece.Digest{})) + slack
 }
 
 // publish makes a proven blob durable and gives it its name; life is held. A

@@ -220,12 +220,19 @@ func TestKeepFree(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	st = open(t, store.Config{Dir: dir, KeepFree: 1 << 60})
 	other := newSample(t, 2, mib)
-	if _, err := st.Ingest(t.Context(), other.digest, other.layout); !errors.Is(err, peer.ErrNoSpace) {
-		t.Fatalf("ingest gave %v", err)
+	for _, cfg := range []store.Config{{Dir: dir, KeepFree: 1 << 60}, {Dir: dir, KeepFreeShare: 0.999999}} {
+		st = open(t, cfg)
+		if _, err := st.Ingest(t.Context(), other.digest, other.layout); !errors.Is(err, peer.ErrNoSpace) {
+			t.Fatalf("ingest with %+v gave %v", cfg, err)
+		}
+		expectWhole(t, st, s)
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	expectWhole(t, st, s)
+	st = open(t, store.Config{Dir: dir, KeepFreeShare: 1e-9})
+	put(t, st, other)
 }
 
 // stopAfter is a context that ends after some looks at it.

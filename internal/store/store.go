@@ -41,7 +41,10 @@ type Config struct {
 	// even if that means less than Capacity: a kubelet evicts pods from a
 	// node whose disk fills up. 0 means none.
 	KeepFree int64
-	Logger   *slog.Logger
+	// KeepFreeShare is the same as a share of the file system, 0 to 1. The
+	// larger of both counts.
+	KeepFreeShare float64
+	Logger        *slog.Logger
 }
 
 // Store keeps blobs on disk. It implements peer.Store; besides what that
@@ -55,7 +58,8 @@ type Store struct {
 	hashers chan struct{} // holds one for each whole-blob hash that runs
 	counts  counters
 
-	keepFree int64
+	keepFree      int64
+	keepFreeShare float64
 
 	mu     sync.Mutex // guards what follows
 	index  index
@@ -80,8 +84,8 @@ func Open(cfg Config) (*Store, error) {
 		root: root, lock: lock, log: log,
 		// Hashing whole blobs must leave cores to those who move bytes.
 		hashers:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		keepFree: cfg.KeepFree,
-		index:    newIndex(cmp.Or(cfg.Capacity, DefaultCapacity)),
+		keepFree: cfg.KeepFree, keepFreeShare: cfg.KeepFreeShare,
+		index: newIndex(cmp.Or(cfg.Capacity, DefaultCapacity)),
 	}
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if err := s.scan(); err != nil {

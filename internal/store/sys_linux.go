@@ -28,12 +28,12 @@ func startWriteback(f *os.File, off, n int64) {
 	})
 }
 
-// freeBytes is how much an ordinary user may still write to the file system
-// that f is on.
-func freeBytes(f *os.File) (int64, error) {
+// diskBytes is how much an ordinary user may still write to the file system
+// that f is on, and how large it is.
+func diskBytes(f *os.File) (free, all int64, err error) {
 	var st unix.Statfs_t
-	err := control(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
-	return int64(st.Bavail) * st.Bsize, err
+	err = control(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, err
 }
 
 // control runs call on the descriptor of f, again if a signal interrupts it.

@@ -11,7 +11,7 @@ import (
 // met while pieces arrive.
 func preallocate(f *os.File, size int64) error { return f.Truncate(size) }
 
-// freeBytes cannot be asked here.
-func freeBytes(*os.File) (int64, error) { return 0, errors.ErrUnsupported }
+// diskBytes cannot be asked here.
+func diskBytes(*os.File) (free, all int64, err error) { return 0, 0, errors.ErrUnsupported }
 
 func startWriteback(*os.File, int64, int64) {}

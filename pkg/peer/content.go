@@ -20,6 +20,8 @@ type Content struct {
 	file io.ReadSeekCloser // opened at the latest by awaitSize
 	blob Blob              // set when the blob was whole at Open
 
+	relay *relay // set when the store has no room for it
+
 	d   *download // set otherwise
 	pos *position
 	// unproven says that it may be given the last piece before the whole blob
@@ -102,6 +104,9 @@ func (c *Content) await(ctx context.Context, off int64) (int64, error) {
 	if c.blob != nil || off >= c.size {
 		return max(0, c.size-off), nil
 	}
+	if c.relay != nil {
+		return c.relay.await(ctx, off)
+	}
 	if !c.pos.covers(off) {
 		return 0, fmt.Errorf("byte %d: %w", off, errOutside)
 	}
@@ -138,11 +143,7 @@ func (c *Content) WriteRange(ctx context.Context, w io.Writer, off, n int64) (in
 		if err != nil {
 			return done, err
 		}
-		if _, err := c.file.Seek(off+done, io.SeekStart); err != nil {
-			return done, fmt.Errorf("read stored blob: %w", err)
-		}
-		c.started = true
-		m, err := io.Copy(w, io.LimitReader(c.file, min(avail, n-done)))
+		m, err := c.copy(w, off+done, min(avail, n-done))
 		done += m
 		c.count(m)
 		if err != nil {
@@ -155,7 +156,22 @@ func (c *Content) WriteRange(ctx context.Context, w io.Writer, off, n int64) (in
 	return done, nil
 }
 
+// copy writes up to n bytes from off on, which can be read.
+func (c *Content) copy(w io.Writer, off, n int64) (int64, error) {
+	if c.relay != nil {
+		return c.relay.write(w, off, n)
+	}
+	if _, err := c.file.Seek(off, io.SeekStart); err != nil {
+		return 0, fmt.Errorf("read stored blob: %w", err)
+	}
+	c.started = true
+	return io.Copy(w, io.LimitReader(c.file, n))
+}
+
 func (c *Content) count(n int64) {
+	if c.relay != nil {
+		return // it has counted what it read
+	}
 	if c.d == nil {
 		c.p.stats.servedStore.Add(n)
 	} else {
@@ -165,6 +181,10 @@ func (c *Content) count(n int64) {
 
 // Close ends the view. A download that nobody reads goes on for a while.
 func (c *Content) Close() error {
+	if c.relay != nil {
+		c.relay.close()
+		return nil
+	}
 	if c.d != nil {
 		c.d.board.detach(c.pos)
 		c.d.post(c.d.readersChanged)

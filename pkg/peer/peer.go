@@ -60,6 +60,7 @@ type Peer struct {
 	// fetching counts the pieces under way from neighbours, of all downloads
 	// that have readers; fetchingAhead those of the rest (ahead.go).
 	fetching, fetchingAhead atomic.Int64
+	full                    full // blobs for which the disk has no room
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
@@ -141,6 +142,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		if !errors.Is(err, ErrNotHeld) {
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
+		if ref.Source != nil && p.full.is(ref.Digest, time.Now()) {
+			return p.relay(ctx, ref)
+		}
 		d, err := p.download(ref, parts != nil)
 		if err != nil {
 			return nil, err
@@ -148,6 +152,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		if c, ok := d.attach(parts); ok {
 			if err := c.awaitSize(ctx); err != nil {
 				_ = c.Close()
+				if errors.Is(err, ErrNoSpace) && ref.Source != nil {
+					return p.relay(ctx, ref)
+				}
 				return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 			}
 			return c, nil

@@ -287,5 +287,8 @@ func (d *download) fail(err error) {
 	}
 	d.log.Info("download failed", "err", err)
 	d.p.stats.failed.Add(1)
+	if errors.Is(err, ErrNoSpace) && d.ingest != nil {
+		d.p.full.add(d.ref.Digest, time.Now())
+	}
 	d.leave(err)
 }

@@ -10,6 +10,7 @@ type Stats struct {
 	Uploaded       int64 // bytes sent to children
 	ServedStore    int64 // bytes to clients of blobs that were whole at once
 	ServedDownload int64 // bytes to clients while the blob arrived
+	Relayed        int64 // bytes from the origin to clients past a store without room
 	Resumed        int64 // bytes found on disk when a download began again
 
 	PiecesPeer   int64
@@ -36,6 +37,7 @@ type Stats struct {
 	Completed int64 // downloads that ended whole
 	Failed    int64 // downloads that did not
 	Downloads int   // gauge: running now
+	Relays    int64 // gauge: transfers past the store running now
 	Leases    int64 // gauge: origin reads running now
 	Attached  bool  // gauge: a scheduler's stream is up
 }
@@ -49,6 +51,7 @@ type counters struct {
 	leasesDone, leasesFailed, leases                  atomic.Int64
 	completed, failed                                 atomic.Int64
 	announced, found                                  atomic.Int64
+	relayed, relays                                   atomic.Int64
 	aheadBytes, aheadWhole, aheadTaken, aheadGivenUp  atomic.Int64
 }
 
@@ -72,6 +75,7 @@ func (p *Peer) Stats() Stats {
 		AheadBytes: c.aheadBytes.Load(), AheadWhole: c.aheadWhole.Load(),
 		AheadTaken: c.aheadTaken.Load(), AheadGivenUp: c.aheadGivenUp.Load(),
 		Announced: c.announced.Load(), Found: c.found.Load(), Images: p.images.count(),
+		Relayed: c.relayed.Load(), Relays: c.relays.Load(),
 		Downloads: downloads, Attached: attached,
 	}
 }
