@@ -36,6 +36,7 @@ var houses = []house{
 	{"e2e", 5},
 	{"deploy", 5},
 	{"internal/daemon", 4},
+	{"internal/ctl", 4},
 	{"internal/access", 3},
 	{"internal/cluster", 3},
 	{"internal/containerd", 3},
@@ -55,6 +56,7 @@ var houses = []house{
 	{"pkg/scheduler", 1},
 	{"internal/egress", 1},
 	{"pkg/piece", 0},
+	{"internal/api", 0},
 	{"proto", 0},
 	{"internal/secret", 0},
 	{"internal/throttle", 0}, // a helper that two adapters share

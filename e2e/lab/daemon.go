@@ -89,6 +89,7 @@ func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
 		"listen": p.At(schedulerPort),
 		"http":   map[string]any{"listen": d.http},
+		"admin":  map[string]any{"listen": ""},
 	})
 }
 

@@ -58,7 +58,7 @@ func (l *Lab) StartTalkingScheduler(ctx context.Context) (*Daemon, error) {
 	p := l.Net.Scheduler
 	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort)}
 	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
-		"listen": p.At(schedulerPort), "http": map[string]any{"listen": d.http}, "log": map[string]any{"level": "debug"},
+		"listen": p.At(schedulerPort), "http": map[string]any{"listen": d.http}, "admin": map[string]any{"listen": ""}, "log": map[string]any{"level": "debug"},
 	})
 }
 

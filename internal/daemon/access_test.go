@@ -48,7 +48,7 @@ func (u *tenants) cluster(t *testing.T, nodes int, edit ...func(*daemon.NodeConf
 		}
 	})
 	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
 	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger)
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func TestExitCodes(t *testing.T) {
 		stderr string
 	}{
 		{"ended by a signal", daemon.NodeMain, onLoopback, 0, "msg=stopped"},
-		{"scheduler ended by a signal", daemon.HubMain, []string{"--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"}, 0, "msg=scheduling"},
+		{"scheduler ended by a signal", daemon.HubMain, []string{"--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen="}, 0, "msg=scheduling"},
 		{"could not run", daemon.NodeMain, append(onLoopback[:4:4], "--store-path=/dev/null/x"), 1, "p2pd: store.path: "},
 		{"unknown flag", daemon.NodeMain, []string{"--bogus"}, 2, "p2pd: unknown flag: --bogus"},
 		{"unknown command", daemon.HubMain, []string{"bogus"}, 2, `scheduler: unknown command "bogus"`},

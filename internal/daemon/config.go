@@ -105,6 +105,8 @@ type LogConfig struct {
 type HubConfig struct {
 	Listen string     `json:"listen"`
 	HTTP   HTTPConfig `json:"http"`
+	// Admin is for operators.
+	Admin AdminConfig `json:"admin"`
 	// Seed makes the choices among equals repeatable; 0 draws one.
 	Seed uint64    `json:"seed"`
 	Log  LogConfig `json:"log"`
@@ -131,6 +133,7 @@ func DefaultHubConfig() HubConfig {
 	return HubConfig{
 		Listen: "0.0.0.0:7310",
 		HTTP:   HTTPConfig{Listen: "127.0.0.1:7311"},
+		Admin:  AdminConfig{Listen: defaultAdmin},
 		Log:    LogConfig{Level: "info", Format: "text"},
 	}
 }

@@ -77,7 +77,7 @@ func answerReady(w http.ResponseWriter, r *http.Request, checks []check) {
 // serveAdmin serves h on l until ctx ends.
 func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ConnContext: connContext,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan error, 1)

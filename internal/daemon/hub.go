@@ -24,6 +24,7 @@ type Hub struct {
 	server  *rpc.Server
 	l       net.Listener
 	httpL   net.Listener // nil if embedded: the node's serves for both
+	admin   *admin       // nil where operators cannot ask
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -36,6 +37,10 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 	if h.httpL, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		_ = h.l.Close()
 		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	if h.admin, err = openAdmin(cfg.Admin, version, log); err != nil {
+		_, _ = h.l.Close(), h.httpL.Close() // nothing was served yet
+		return nil, err
 	}
 	return h, nil
 }
@@ -93,8 +98,12 @@ func (h *Hub) serve(ctx context.Context) error {
 func (h *Hub) Run(ctx context.Context) error {
 	stopping := check{name: "shutdown", fails: func(context.Context) error { return ctx.Err() }}
 	admin := newAdmin(h.metricsHandler(), h.cfg.HTTP.Pprof, []check{stopping, {name: "scheduler", fails: h.answers}})
-	return runParts(ctx, []part{
+	parts := []part{
 		{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, h.httpL, admin) }},
 		{"scheduler", h.serve},
-	})
+	}
+	if h.admin != nil {
+		parts = append(parts, part{"operators", func(ctx context.Context) error { return h.admin.run(ctx, operated{h}) }})
+	}
+	return runParts(ctx, parts)
 }

@@ -32,6 +32,9 @@ const (
 	maxPuts = 4
 	// socketMode lets nobody else in.
 	socketMode = 0o600
+	// socketMost is how long a socket's path can be: sun_path less its final
+	// zero (unix(7)).
+	socketMost = 107
 )
 
 // localSocket is where the socket of a configuration is.
@@ -213,8 +216,7 @@ func (i *idle) Read(p []byte) (int, error) {
 
 // local checks where the socket is to be.
 func (p *problems) local(c NodeConfig) {
-	const most = 107 // sun_path less its final zero (unix(7))
-	if path := c.localSocket(); len(path) > most {
-		p.add("local.socket", path, fmt.Sprintf("is too long for a socket; name a file of at most %d bytes", most))
+	if path := c.localSocket(); len(path) > socketMost {
+		p.add("local.socket", path, fmt.Sprintf("is too long for a socket; name a file of at most %d bytes", socketMost))
 	}
 }

@@ -160,7 +160,7 @@ func (n *Node) HTTPAddr() net.Addr { return n.httpL.Addr() }
 func (n *Node) Run(ctx context.Context) error {
 	admin := newAdmin(n.metricsHandler(), n.cfg.HTTP.Pprof, n.checks(ctx))
 	parts := []part{{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, n.httpL, admin) }}}
-	local := newDepot(n.held, n.peer.Offer, n.log).handler()
+	local := n.localHandler()
 	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
 	if n.hub != nil {
 		parts = append(parts, part{"embedded scheduler", n.hub.serve})

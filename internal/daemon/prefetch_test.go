@@ -30,7 +30,7 @@ func TestTheLayersAfterOneThatIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
 	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger(t))
 	if err != nil {
 		t.Fatal(err)

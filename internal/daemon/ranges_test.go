@@ -73,7 +73,7 @@ func TestSmallRangesCostTheirPieces(t *testing.T) {
 	const size = 64 << 20
 	u := newCounted(t, size)
 	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
 	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger(t))
 	if err != nil {
 		t.Fatal(err)

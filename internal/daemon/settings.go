@@ -48,6 +48,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &c.Listen, "listen", "where peers connect")
 	c.HTTP.flags(fs)
+	c.Admin.flags(fs)
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
 	c.Log.flags(fs)
 }

@@ -64,6 +64,7 @@ func (c *HubConfig) Validate() error {
 	var p problems
 	p.listen("listen", c.Listen)
 	p.http(c.HTTP)
+	p.admin(c.Admin)
 	p.log(c.Log)
 	return p.err()
 }

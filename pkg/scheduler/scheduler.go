@@ -136,6 +136,7 @@ type node struct {
 // host is one origin registry.
 type host struct {
 	leases int
+	bytes  int64     // that leases on it brought
 	until  time.Time // no grants before: it asked to be left alone
 	rate   float64   // bytes a second that a lease usually gets; 0: not known
 	width  width     // how many reads of one blob it deserves

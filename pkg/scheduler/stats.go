@@ -14,6 +14,8 @@ type Stats struct {
 	Stalls int64
 	// Banned counts peers that several others blamed for false bytes.
 	Banned int64
+	// FromPeers and FromOrigin are bytes that peers received, as they tell.
+	FromPeers, FromOrigin int64
 	// SizeConflicts are claims of a size that the swarm did not believe.
 	SizeConflicts int64
 }
@@ -24,6 +26,7 @@ func (s *Scheduler) Stats() Stats {
 	st.Peers, st.Swarms = len(s.peers), len(s.swarms)
 	for _, h := range s.hosts {
 		st.LeasesActive += h.leases
+		st.FromOrigin += h.bytes
 	}
 	return st
 }

@@ -16,6 +16,7 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 		m.traffic.FromPeers += r.Bytes
 		m.swarm.traffic.FromPeers += r.Bytes
 		m.node.traffic.FromPeers += r.Bytes
+		s.stats.FromPeers += r.Bytes
 		if o := m.swarm.members[r.Peer]; o != nil {
 			o.traffic.ToPeers += r.Bytes
 		}
@@ -34,4 +35,5 @@ func (l *lease) read(n int64) {
 	m.traffic.FromOrigin += n
 	m.swarm.traffic.FromOrigin += n
 	m.node.traffic.FromOrigin += n
+	l.host.bytes += n
 }

@@ -63,13 +63,16 @@ func take[T any, K cmp.Ordered](p Page, after K, all iter.Seq[T], key func(T) K)
 
 // SwarmView is one swarm in a list. Its key is its digest in text form.
 type SwarmView struct {
-	Digest  piece.Digest
-	Born    time.Time
-	Size    int64 // SizeUnknown until somebody told it
-	Pieces  int   // 0 while the size is not known
-	Members int
-	Seeds   int
-	Leases  int
+	Digest piece.Digest
+	Born   time.Time
+	Size   int64 // SizeUnknown until somebody told it
+	// Pieces is how many there are, each of PieceSize but the last; both are
+	// 0 while the size is not known.
+	Pieces    int
+	PieceSize int64
+	Members   int
+	Seeds     int
+	Leases    int
 	// Free are pieces that nobody has and nobody reads; Held is the sum of
 	// the pieces of all members.
 	Free int
@@ -81,10 +84,14 @@ type SwarmView struct {
 }
 
 func (sw *swarm) view() SwarmView {
-	return SwarmView{
+	v := SwarmView{
 		Digest: sw.digest, Born: sw.born, Size: sw.size, Pieces: len(sw.holders), Members: len(sw.order),
 		Seeds: len(sw.seeds), Leases: len(sw.leases), Free: sw.free, Held: sw.held, Rangeless: sw.rangeless, Traffic: sw.traffic,
 	}
+	if sw.size != SizeUnknown {
+		v.PieceSize = sw.layout.PieceSize()
+	}
+	return v
 }
 
 // ViewSwarms is a page of the swarms, by digest; with active only of those in
@@ -216,10 +223,27 @@ func (sw *swarm) zones() []ZoneView {
 	return zones
 }
 
+// ViewCounts is how many swarms somebody in them still misses something of, and
+// how many bans are in force.
+func (s *Scheduler) ViewCounts(now time.Time) (active, bans int) {
+	for _, sw := range s.swarms {
+		if len(sw.seeds) < len(sw.order) {
+			active++
+		}
+	}
+	for _, b := range s.banned {
+		if now.Before(b.Until) {
+			bans++
+		}
+	}
+	return active, bans
+}
+
 // HostView is one origin registry as the leases on it show it.
 type HostView struct {
 	Host   string
 	Leases int
+	Bytes  int64 // that leases on it brought
 	// AwayUntil is until when it asked to be left alone; zero: it did not.
 	AwayUntil time.Time
 	// Rate is the bytes a second that a lease usually gets; 0: not known.
@@ -233,7 +257,7 @@ func (s *Scheduler) ViewHosts(now time.Time) []HostView {
 		if len(hosts) == hostsMost {
 			break
 		}
-		v := HostView{Host: name, Leases: h.leases, Rate: h.rate}
+		v := HostView{Host: name, Leases: h.leases, Bytes: h.bytes, Rate: h.rate}
 		if now.Before(h.until) {
 			v.AwayUntil = h.until
 		}

@@ -82,6 +82,9 @@ func TestViewSwarm(t *testing.T) {
 	}
 	// A view is a copy.
 	reader.Have.Clear(reader.Have.Len() - 1)
+	if st := s.core.Stats(); st.FromPeers != 1000 || st.FromOrigin != span {
+		t.Errorf("%d bytes from peers and %d from the origin, want 1000 and %d", st.FromPeers, st.FromOrigin, span)
+	}
 	again, _ := s.core.ViewSwarm(s.blob, scheduler.Page{})
 	if again.Members[1].Have.Count() == reader.Have.Count() {
 		t.Error("a change of the view changed the scheduler")
@@ -129,7 +132,7 @@ func TestViewPeers(t *testing.T) {
 		t.Error("a ban that is over is shown")
 	}
 	hosts := s.core.ViewHosts(s.now)
-	if len(hosts) != 1 || hosts[0].Host != "registry.test" || hosts[0].Leases == 0 {
+	if len(hosts) != 1 || hosts[0].Host != "registry.test" || hosts[0].Leases == 0 || hosts[0].Bytes != 0 {
 		t.Errorf("hosts %+v", hosts)
 	}
 }

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/web"
+)
+
+// The local socket, which its file mode protects, is for this machine's
+// commands: those that bring blobs, and what operators ask.
+
+// localHandler answers on the local socket.
+func (n *Node) localHandler() http.Handler {
+	cfg := web.Config{Guard: web.BySocket(caller), Node: asked{n}, Version: n.version, Started: time.Now(), Logger: n.log}
+	if n.hub != nil {
+		cfg.Brain = operated{n.hub}
+	}
+	mux := http.NewServeMux()
+	mux.Handle(api.Prefix+"/", web.New(cfg))
+	mux.Handle("/", newDepot(n.held, n.peer.Offer, n.log).handler())
+	return mux
+}
+
+// asked is a node as operators see it.
+type asked struct{ n *Node }
+
+// Status implements web.Node.
+func (a asked) Status(context.Context) (api.NodeStatus, error) {
+	n, self, p, s := a.n, a.n.net.Self(), a.n.peer.Stats(), a.n.store.Stats()
+	address := n.cfg.Scheduler.Address
+	if n.hub != nil {
+		address = n.hub.addressHere()
+	}
+	return api.NodeStatus{
+		ID: string(self.ID), Addresses: self.Addrs, Bulk: self.Bulk, Zone: self.Zone, Rack: self.Rack,
+		Mirror: n.mirrorL.Addr().String(), Scheduler: address, Connected: p.Attached, Downloads: p.Downloads,
+		Blobs: s.Blobs, CacheBytes: s.WholeBytes + s.PartialBytes, CacheCapacity: s.Capacity,
+		Bytes: api.Bytes{Peers: p.ReceivedPeer, Origin: p.ReceivedOrigin}, Sent: p.Uploaded, Served: p.ServedStore + p.ServedDownload,
+		FalsePieces: p.FalsePieces, FalseBlobs: p.FalseBlobs,
+	}, nil
+}

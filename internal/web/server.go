@@ -1,0 +1,205 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/api"
+)
+
+const (
+	// bodyMost bounds a request's body: the largest is a reason for a ban.
+	bodyMost = 16 << 10
+	// answerWithin bounds what a request may take, but for those that say
+	// otherwise.
+	answerWithin = 10 * time.Second
+)
+
+// Config is what the interface is made of. Guard must be set, and Brain or Node
+// or both.
+type Config struct {
+	Guard   Guard
+	Brain   Brain
+	Node    Node
+	Version string
+	Started time.Time
+	Logger  *slog.Logger // nil logs nothing
+}
+
+// Server answers admin requests. It is an http.Handler.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+	mux http.Handler
+}
+
+// New makes the interface, with the routes of what there is to ask.
+func New(cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger}
+	mux := http.NewServeMux()
+	for _, rt := range s.routes() {
+		if rt.of&s.parts() != 0 {
+			mux.Handle(rt.method+" "+api.Prefix+rt.path, s.answering(rt))
+		}
+	}
+	mux.HandleFunc("GET "+api.Prefix+"/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		w.Write(document)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, &api.Error{Status: http.StatusNotFound, Message: "there is no " + r.Method + " " + r.URL.Path, Hint: s.absent()})
+	})
+	// A page of another site in an operator's browser has no say.
+	s.mux = http.NewCrossOriginProtection().Handler(mux)
+	return s
+}
+
+// part is a program that answers, as a bit.
+type part uint8
+
+const (
+	ofScheduler part = 1 << iota
+	ofNode
+)
+
+func (s *Server) parts() (p part) {
+	if s.cfg.Brain != nil {
+		p |= ofScheduler
+	}
+	if s.cfg.Node != nil {
+		p |= ofNode
+	}
+	return p
+}
+
+// absent says what is not to be had here.
+func (s *Server) absent() string {
+	switch s.parts() {
+	case ofScheduler:
+		return "this is a scheduler; downloads and caches are asked of the p2pd of a node. " + api.Prefix + "/openapi.yaml lists all paths"
+	case ofNode:
+		return "this is a p2pd; swarms and peers are asked of the scheduler. " + api.Prefix + "/openapi.yaml lists all paths"
+	}
+	return api.Prefix + "/openapi.yaml lists all paths"
+}
+
+// who is the context's key for who asks.
+type who struct{}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	name, err := s.cfg.Guard(r)
+	if err != nil {
+		s.log.Info("admin request refused", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "err", err)
+		h.Set("WWW-Authenticate", `Bearer realm="p2pd admin"`)
+		s.refuse(w, &api.Error{Status: http.StatusUnauthorized, Message: err.Error(), Hint: "the token is in the file that admin.tokenFile names"})
+		return
+	}
+	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), who{}, name)))
+}
+
+// answering serves one route.
+func (s *Server) answering(rt route) http.Handler {
+	within := rt.within
+	if within == 0 {
+		within = answerWithin
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), within)
+		defer cancel()
+		r = r.WithContext(context.WithValue(ctx, details{}, new(string)))
+		r.Body = http.MaxBytesReader(w, r.Body, bodyMost)
+		answer, err := rt.serve(r)
+		if rt.mutates() {
+			s.record(r, err)
+		}
+		if err != nil {
+			s.refuse(w, asError(err))
+			return
+		}
+		s.write(w, http.StatusOK, answer)
+	})
+}
+
+// details is the context's key for what a change is, for the record.
+type details struct{}
+
+// note says for the record what is about to be changed.
+func note(r *http.Request, what string) {
+	if at, ok := r.Context().Value(details{}).(*string); ok {
+		*at = what
+	}
+}
+
+// record is the audit log: who tried to change what.
+func (s *Server) record(r *http.Request, err error) {
+	by, _ := r.Context().Value(who{}).(string)
+	attrs := []any{"who", by, "method", r.Method, "path", r.URL.Path}
+	if what, ok := r.Context().Value(details{}).(*string); ok && *what != "" {
+		attrs = append(attrs, "what", *what)
+	}
+	if err != nil {
+		s.log.Warn("admin change failed", append(attrs, "err", err)...)
+		return
+	}
+	s.log.Info("admin change", attrs...)
+}
+
+// asError is err as it is told.
+func asError(err error) *api.Error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &api.Error{Status: http.StatusGatewayTimeout, Message: "no answer in time: " + err.Error()}
+	}
+	return &api.Error{Status: http.StatusInternalServerError, Message: err.Error()}
+}
+
+func (s *Server) refuse(w http.ResponseWriter, e *api.Error) {
+	e.Meta = api.Of("Error")
+	s.write(w, e.Status, e)
+}
+
+// write sends an answer, or says that there is none.
+func (s *Server) write(w http.ResponseWriter, status int, answer any) {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(answer); err != nil {
+		s.log.Error("admin answer cannot be written", "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// read decodes a request's body, strictly.
+func read(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return invalid("the body is not what was expected: "+err.Error(), api.Prefix+"/openapi.yaml says what is")
+	}
+	return nil
+}
+
+func invalid(message, hint string) error {
+	return &api.Error{Status: http.StatusBadRequest, Message: message, Hint: hint}
+}
+
+func absent(message, hint string) error {
+	return &api.Error{Status: http.StatusNotFound, Message: message, Hint: hint}
+}
