@@ -55,6 +55,10 @@ e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
 e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pulls through every fault (root)
 	P2PD_E2E=1 go test -count=1 -timeout 40m -v -run '^TestContract$$' ./e2e
 
+.PHONY: e2e-faults
+e2e-faults: e2e-deps ## a cluster under a schedule of faults: SEED repeats one, DURATION=1h lasts longer (root)
+	P2PD_E2E_FAULTS=1 SEED=$(SEED) DURATION=$(DURATION) go test -count=1 -timeout 0 -v -run '^TestFaults$$' ./e2e/faults
+
 .PHONY: e2e-clients
 e2e-clients: e2e-deps ## skopeo, Podman and Docker pull through what p2pd setup wrote (root)
 	@scripts/install-deps.sh skopeo podman dockerd

@@ -43,8 +43,9 @@ type Tally struct {
 	// Direct are those of BlobBytes that something else than p2pd read, by the
 	// client's address.
 	Direct map[string]int64
-	// GetsByBlob counts blob GETs by digest.
-	GetsByBlob map[string]int
+	// GetsByBlob counts blob GETs by digest, BytesByBlob what they got.
+	GetsByBlob  map[string]int
+	BytesByBlob map[string]int64
 }
 
 // DirectBytes is how much went past p2pd, by all clients.
@@ -107,7 +108,7 @@ func kindOf(method, path string) (Kind, string) {
 // count reads an access log. Lines that are not requests are an error: a
 // format that changed must not count as silence.
 func count(log io.Reader) (Tally, error) {
-	t := Tally{Requests: make(map[Kind]int), GetsByBlob: make(map[string]int), Direct: make(map[string]int64)}
+	t := Tally{Requests: make(map[Kind]int), GetsByBlob: make(map[string]int), BytesByBlob: make(map[string]int64), Direct: make(map[string]int64)}
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		r, ok := parseAccess(lines.Text())
@@ -119,6 +120,7 @@ func count(log io.Reader) (Tally, error) {
 			continue
 		}
 		t.GetsByBlob[r.Digest]++
+		t.BytesByBlob[r.Digest] += r.Bytes
 		t.BlobBytes += r.Bytes
 		if !strings.HasPrefix(r.Agent, "p2pd/") {
 			t.Direct[r.Remote] += r.Bytes

@@ -24,10 +24,11 @@ func TestCountAccessLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Tally{
-		Requests:   map[Kind]int{Other: 1, TagHead: 1, TagGet: 1, ManifestGet: 1, BlobGet: 3, BlobHead: 1},
-		BlobBytes:  1048576 + 1000 + 7,
-		Direct:     map[string]int64{"10.77.0.3": 7},
-		GetsByBlob: map[string]int{"sha256:bb": 2, "sha256:cc": 1},
+		Requests:    map[Kind]int{Other: 1, TagHead: 1, TagGet: 1, ManifestGet: 1, BlobGet: 3, BlobHead: 1},
+		BlobBytes:   1048576 + 1000 + 7,
+		Direct:      map[string]int64{"10.77.0.3": 7},
+		GetsByBlob:  map[string]int{"sha256:bb": 2, "sha256:cc": 1},
+		BytesByBlob: map[string]int64{"sha256:bb": 1049576, "sha256:cc": 7},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tally (-want +got):\n%s", diff)

@@ -1,0 +1,121 @@
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/p2pd/p2pd/e2e/lab"
+)
+
+const (
+	nodes = 6
+	// defaultDuration is what a run takes in CI.
+	defaultDuration = 5 * time.Minute
+)
+
+// A cluster under a schedule of faults keeps its promises. SEED repeats the
+// schedule of an earlier run, DURATION has it last longer, HISTORY names the
+// file that the history is written to.
+func TestFaults(t *testing.T) {
+	if os.Getenv("P2PD_E2E_FAULTS") != "1" {
+		t.Skip("the fault suite takes minutes: run 'sudo make e2e-faults'")
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("the fault suite makes network namespaces and mounts: run it as root")
+	}
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	seed, duration := settings(t)
+	rounds := max(1, int(duration/roundLength))
+	fmt.Printf("SEED=%d DURATION=%v: %d rounds\n", seed, duration, rounds)
+	for _, s := range Plan(seed, nodes, rounds) {
+		t.Logf("round %d at %v: %s of node %d for %v", s.Round+1, s.At.Round(time.Millisecond), s.Kind, s.Node, s.For.Round(time.Millisecond))
+	}
+
+	dir := filepath.Join(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs", os.Getpid()))
+	defer os.RemoveAll(dir)
+	programs, err := lab.Build(ctx, dir, "p2pd_faults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: nodes, NodeRate: nodeRate, OriginRate: originRate}, Programs: programs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if t.Failed() {
+			keepLogs(t, l.Dir)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+	}()
+	out, err := os.Create(historyFile(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	h, err := Run(ctx, l, seed, rounds, out)
+	if !Report(os.Stdout, h, Judge(h)) {
+		t.Errorf("a promise was broken, or not tried; SEED=%d; the history is in %s", seed, out.Name())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func settings(t *testing.T) (seed uint64, duration time.Duration) {
+	t.Helper()
+	seed, duration = rand.Uint64()>>32, defaultDuration
+	var err error
+	if v := os.Getenv("SEED"); v != "" {
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatalf("SEED: %v", err)
+		}
+	}
+	if v := os.Getenv("DURATION"); v != "" {
+		if duration, err = time.ParseDuration(v); err != nil {
+			t.Fatalf("DURATION: %v", err)
+		}
+	}
+	return seed, duration
+}
+
+func historyFile(seed uint64) string {
+	if name := os.Getenv("HISTORY"); name != "" {
+		return name
+	}
+	return filepath.Join(lab.BaseDir(), fmt.Sprintf("p2pd-faults-%d.jsonl", seed))
+}
+
+// keepLogs moves the logs of a run that failed beside its history.
+func keepLogs(t *testing.T, dir string) {
+	t.Helper()
+	keep := strings.TrimRight(dir, "/") + "-failed-logs"
+	if err := os.MkdirAll(keep, 0o755); err != nil {
+		t.Error(err)
+		return
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, log := range logs {
+		b, err := os.ReadFile(log)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(keep, filepath.Base(log)), b, 0o644)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("logs are in %s", keep)
+}

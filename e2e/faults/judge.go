@@ -1,0 +1,209 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The bounds that are judged by.
+const (
+	// maxCopies is how often the origin may send each byte that all nodes pull
+	// at once while nothing is wrong.
+	maxCopies = 1.05
+	// maxCopiesAlone is the same with no scheduler.
+	maxCopiesAlone = 2.0
+	// maxRSS and maxFiles are of a p2pd or a scheduler. The documented bound is
+	// 200 MiB with 16 layers in flight.
+	maxRSS        = 200 << 20
+	maxFiles      = 1024
+	maxGoroutines = 5000
+	// maxPull is no bound on performance: what takes longer hangs. A body may
+	// stop for as long as a fault lasts, and be resumed at an origin that fails.
+	maxPull = 60 * time.Second
+	// aftermath is how long what a fault broke may still fail: a connection
+	// that ran into it is noticed by a time-out.
+	aftermath = 5 * time.Second
+	// maxViolations is how many are told of each kind.
+	maxViolations = 20
+)
+
+// Verdict is what a judge found.
+type Verdict struct {
+	Promise string
+	What    string // the promise in a few words
+	Checked int    // how many things were looked at
+	// Least is how many there must be for the promise to have been tried.
+	Least      int
+	Violations []string
+	Note       string
+}
+
+func (v *Verdict) violated(format string, args ...any) {
+	v.Violations = append(v.Violations, fmt.Sprintf(format, args...))
+}
+
+// Judge looks at a history with all judges.
+func Judge(h History) []Verdict {
+	return []Verdict{judgeBytes(h), judgeOrigin(h), judgeOnce(h), judgeAccess(h), judgeBounds(h), judgeSchedulers(h), judgeFaults(h)}
+}
+
+// judgeBytes is G1: what arrives is what was asked for, or the transfer fails.
+func judgeBytes(h History) Verdict {
+	v := Verdict{Promise: "G1", What: "the bytes asked for, or a visible failure", Least: 1}
+	for _, p := range h.Pulls {
+		if p.Mirror > 0 || p.Got != "" {
+			v.Checked++
+		}
+		if p.MirrorEnded && p.MirrorGot != p.Digest {
+			v.violated("node %d at %s: p2pd ended %s of %d bytes well with %s", p.Node, h.at(p.End), p.Digest, p.Size, p.MirrorGot)
+		}
+		if p.Err == "" && p.Got != p.Digest {
+			v.violated("node %d at %s: asked for %s, got %s: %d bytes from p2pd, %d from the origin",
+				p.Node, h.at(p.End), p.Digest, p.Got, p.Mirror, p.Direct)
+		}
+	}
+	caught := make(map[string]int64) // of a process's last life at least
+	for _, s := range h.Samples {
+		caught[s.Process] = max(caught[s.Process], s.FalsePieces)
+	}
+	pieces := int64(0)
+	for _, n := range caught {
+		pieces += n
+	}
+	v.Note = fmt.Sprintf("%d false pieces were caught", pieces)
+	return v
+}
+
+// judgeOrigin is G2: whatever is wrong with p2pd, a pull succeeds if the origin
+// works, and none hangs.
+func judgeOrigin(h History) Verdict {
+	v := Verdict{Promise: "G2", What: "pulls succeed while the origin works", Least: 1}
+	excused := 0
+	for _, p := range h.Pulls {
+		v.Checked++
+		took := p.End.Sub(p.Start)
+		if took > maxPull {
+			v.violated("node %d at %s: %s took %v (%s)", p.Node, h.at(p.Start), p.Digest, took.Round(time.Millisecond), p.Err)
+		}
+		if p.Err == "" {
+			continue
+		}
+		if h.excuse(p) {
+			excused++
+			continue
+		}
+		v.violated("node %d, %s to %s: %s failed while the origin worked: %s (p2pd: %s)", p.Node, h.at(p.Start), h.at(p.End), p.Digest, p.Err, p.MirrorSaid)
+	}
+	v.Note = fmt.Sprintf("%d failed while the origin did", excused)
+	return v
+}
+
+// excuse reports whether the origin, or the node's way to it, was broken while a
+// pull ran.
+func (h History) excuse(p Pull) bool {
+	return slices.ContainsFunc(h.Faults, func(f Fault) bool {
+		broken := slices.Contains(originFaults, f.Kind) || f.Kind == NodeCut && slices.Contains(f.Nodes, p.Node)
+		return broken && p.Start.Before(f.End.Add(aftermath)) && p.End.After(f.Start)
+	})
+}
+
+// judgeOnce is G3.
+func judgeOnce(h History) Verdict {
+	v := Verdict{Promise: "G3", What: fmt.Sprintf("each byte from the origin once (%.2f)", maxCopies), Least: 1}
+	worst := 0.0
+	for _, q := range h.Quiets {
+		if q.Bytes == 0 {
+			continue
+		}
+		v.Checked++
+		copies, most := float64(q.Origin)/float64(q.Bytes), maxCopies
+		if q.NoScheduler {
+			most = maxCopiesAlone
+		} else {
+			worst = max(worst, copies)
+		}
+		if copies > most {
+			v.violated("quiet period %d at %s: the origin sent %.3f copies to %d nodes (no scheduler: %v)", q.Number, h.at(q.Start), copies, q.Nodes, q.NoScheduler)
+		}
+	}
+	v.Note = fmt.Sprintf("at most %.3f", worst)
+	return v
+}
+
+// judgeAccess is G4.
+func judgeAccess(h History) Verdict {
+	v := Verdict{Promise: "G4", What: "nothing for those whom the origin refuses", Least: 1}
+	rightful := 0
+	for _, i := range h.Intrusions {
+		if i.Rightful {
+			if i.Status == 200 {
+				rightful++
+			}
+			continue
+		}
+		if i.Status != 0 {
+			v.Checked++
+		}
+		if i.Status/100 == 2 {
+			v.violated("node %d at %s: %s was given to %s", i.Node, h.at(i.At), i.Digest, i.As)
+		}
+	}
+	if rightful == 0 {
+		v.violated("nobody got any of it with the right password, so that nothing was tried")
+	}
+	v.Note = fmt.Sprintf("%d given to who may", rightful)
+	return v
+}
+
+// judgeBounds is G5.
+func judgeBounds(h History) Verdict {
+	v := Verdict{Promise: "G5", What: "memory, files, goroutines and the store are bounded", Least: 1}
+	var most Sample
+	for _, s := range h.Samples {
+		v.Checked++
+		most.RSS, most.Files, most.Goroutines = max(most.RSS, s.RSS), max(most.Files, s.Files), max(most.Goroutines, s.Goroutines)
+		if s.RSS > maxRSS || s.Files > maxFiles || s.Goroutines > maxGoroutines {
+			v.violated("%s at %s: %d MiB, %d files, %d goroutines", s.Process, h.at(s.At), s.RSS>>20, s.Files, s.Goroutines)
+		}
+		if s.StoreBytes > s.Capacity {
+			v.violated("%s at %s: %d bytes in a store of %d", s.Process, h.at(s.At), s.StoreBytes, s.Capacity)
+		}
+	}
+	v.Note = fmt.Sprintf("at most %d MiB, %d files, %d goroutines", most.RSS>>20, most.Files, most.Goroutines)
+	return v
+}
+
+// judgeSchedulers is G7: pulls that run while no scheduler does succeed.
+func judgeSchedulers(h History) Verdict {
+	v := Verdict{Promise: "G7", What: "pulls succeed with every scheduler down", Least: 1}
+	for _, p := range h.Pulls {
+		down := slices.ContainsFunc(h.Faults, func(f Fault) bool {
+			return (f.Kind == SchedulerKill || f.Kind == SchedulerCut || f.Kind == everyScheduler) && !p.Start.Before(f.Start) && !p.End.After(f.End)
+		})
+		if !down {
+			continue
+		}
+		v.Checked++
+		if p.Err != "" && !h.excuse(p) {
+			v.violated("node %d at %s: %s failed: %s", p.Node, h.at(p.Start), p.Digest, p.Err)
+		}
+	}
+	return v
+}
+
+// judgeFaults is about the run itself: a fault that did not happen proves
+// nothing.
+func judgeFaults(h History) Verdict {
+	v := Verdict{Promise: "run", What: "the faults happened", Least: 1}
+	for _, f := range h.Faults {
+		v.Checked++
+		if f.Err != "" {
+			v.violated("%s of %v at %s: %s", f.Kind, f.Nodes, h.at(f.Start), f.Err)
+		}
+	}
+	return v
+}
+
+// at is when in the run something happened.
+func (h History) at(t time.Time) string { return t.Sub(h.Start).Round(10 * time.Millisecond).String() }

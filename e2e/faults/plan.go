@@ -1,0 +1,102 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Kind is a kind of fault.
+type Kind string
+
+// The faults. What each does is in stage.go.
+const (
+	NodeKill       Kind = "node-kill"       // kill -9, later started again over the same store
+	NodeRot        Kind = "node-rot"        // the same, and bytes of its store are changed meanwhile
+	NodeRestart    Kind = "node-restart"    // SIGTERM, started again at once
+	NodeFreeze     Kind = "node-freeze"     // SIGSTOP, later SIGCONT
+	NodeCut        Kind = "node-cut"        // its link is down
+	NodeDrop       Kind = "node-drop"       // other nodes' packets to it vanish, and its answers
+	NodeReject     Kind = "node-reject"     // it is told that there is no way to other nodes
+	NodeSlow       Kind = "node-slow"       // its link has a fiftieth of the rate
+	NodeCorrupt    Kind = "node-corrupt"    // it sends its neighbours false bytes
+	NodeFull       Kind = "node-full"       // something else fills its disk
+	SchedulerKill  Kind = "scheduler-kill"  // kill -9, later started again
+	SchedulerStop  Kind = "scheduler-stop"  // SIGSTOP, later SIGCONT
+	SchedulerCut   Kind = "scheduler-cut"   // its link is down
+	OriginErrors   Kind = "origin-errors"   // 500 to everything
+	OriginBusy     Kind = "origin-busy"     // 429 with Retry-After
+	OriginSlow     Kind = "origin-slow"     // a trickle
+	OriginCutsBody Kind = "origin-cuts"     // bodies end early
+	OriginStalls   Kind = "origin-stalls"   // bodies stop
+	OriginGone     Kind = "origin-gone"     // its link is down
+	OriginLate     Kind = "origin-late"     // answers begin late
+	everyScheduler Kind = "scheduler-ended" // the last period's: no scheduler at all
+)
+
+var (
+	nodeFaults = []Kind{
+		NodeKill, NodeRot, NodeRestart, NodeFreeze, NodeCut, NodeDrop, NodeReject, NodeSlow, NodeFull,
+	}
+	schedulerFaults = []Kind{SchedulerKill, SchedulerStop, SchedulerCut}
+	originFaults    = []Kind{OriginErrors, OriginBusy, OriginSlow, OriginCutsBody, OriginStalls, OriginGone, OriginLate}
+)
+
+const (
+	// stormLength is how long faults may be in force, one after the other or
+	// together; a round is a storm and the quiet after it.
+	stormLength = 18 * time.Second
+	roundLength = 30 * time.Second
+	// shortest and longest are for one fault. The longest is more than any
+	// time-out between the parts.
+	shortest, longest = 2 * time.Second, 9 * time.Second
+	// stormFaults is how many there are of nodes in a storm.
+	stormFaults = 4
+)
+
+// Step is one fault of a plan.
+type Step struct {
+	Round int
+	Kind  Kind
+	Node  int           // -1 if it is no node's
+	At    time.Duration // since the round's beginning
+	For   time.Duration
+	Seed  uint64 // of what else there is to choose
+}
+
+// Plan draws the faults of a run. The same seed gives the same plan. In every
+// round there are faults of several nodes, of each one at a time, and mostly one
+// of the scheduler and one of the origin; liars come in the last round, for the
+// others keep away from them for minutes.
+func Plan(seed uint64, nodes, rounds int) []Step {
+	rng := rand.New(rand.NewPCG(seed, 0x6661756c7473))
+	var steps []Step
+	for round := range rounds {
+		perm := rng.Perm(nodes)
+		for _, node := range perm[:min(stormFaults, nodes-1)] {
+			kind := pick(rng, nodeFaults)
+			steps = append(steps, draw(rng, round, kind, node))
+		}
+		if rng.IntN(3) > 0 {
+			steps = append(steps, draw(rng, round, pick(rng, schedulerFaults), -1))
+		}
+		if rng.IntN(3) > 0 {
+			steps = append(steps, draw(rng, round, pick(rng, originFaults), -1))
+		}
+		if round == rounds-1 {
+			steps = append(steps, draw(rng, round, NodeCorrupt, perm[nodes-1]))
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b Step) int {
+		return int(time.Duration(a.Round-b.Round)*roundLength + a.At - b.At)
+	})
+	return steps
+}
+
+func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+func draw(rng *rand.Rand, round int, kind Kind, node int) Step {
+	length := shortest + time.Duration(rng.Int64N(int64(longest-shortest)))
+	at := time.Duration(rng.Int64N(int64(stormLength - length)))
+	return Step{Round: round, Kind: kind, Node: node, At: at, For: length, Seed: rng.Uint64()}
+}
