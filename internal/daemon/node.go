@@ -12,6 +12,7 @@ import (
 
 	"github.com/p2pd/p2pd/internal/containerd"
 	"github.com/p2pd/p2pd/internal/discovery"
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/rpc"
@@ -34,6 +35,7 @@ type Node struct {
 	peer      *peer.Peer
 	mirror    *mirror.Mirror
 	may       gate
+	journal   journal.Journal
 	client    *rpc.Client          // nil without a scheduler
 	hub       *Hub                 // nil unless embedded
 	directory *discovery.Discovery // nil unless enabled
@@ -94,7 +96,7 @@ func (n *Node) wire() (err error) {
 		directory = n.directory
 	}
 	n.peer = peer.New(peer.Config{
-		Directory: directory, Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+		Journal: &n.journal, Directory: directory, Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
 	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.log); err != nil {
 		return err
@@ -109,7 +111,8 @@ func (n *Node) wire() (err error) {
 		ahead = engine
 	}
 	n.mirror, err = mirror.New(mirror.Config{
-		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Journal: &n.journal,
+		Blobs:   engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err

@@ -14,7 +14,7 @@ import (
 
 // localHandler answers on the local socket.
 func (n *Node) localHandler() http.Handler {
-	cfg := web.Config{Guard: web.BySocket(caller), Node: asked{n}, Version: n.version, Started: time.Now(), Logger: n.log}
+	cfg := web.Config{Guard: web.BySocket(caller), Node: newAsked(n), Version: n.version, Started: time.Now(), Logger: n.log}
 	if n.hub != nil {
 		cfg.Brain = operated{n.hub}
 	}
@@ -25,10 +25,15 @@ func (n *Node) localHandler() http.Handler {
 }
 
 // asked is a node as operators see it.
-type asked struct{ n *Node }
+type asked struct {
+	n         *Node
+	verifying chan struct{} // has room for one
+}
+
+func newAsked(n *Node) *asked { return &asked{n: n, verifying: make(chan struct{}, 1)} }
 
 // Status implements web.Node.
-func (a asked) Status(context.Context) (api.NodeStatus, error) {
+func (a *asked) Status(context.Context) (api.NodeStatus, error) {
 	n, self, p, s := a.n, a.n.net.Self(), a.n.peer.Stats(), a.n.store.Stats()
 	address := n.cfg.Scheduler.Address
 	if n.hub != nil {

@@ -114,6 +114,7 @@ func (x *exchange) finish(thrown any) {
 		x.outcome, x.err = Panicked, fmt.Errorf("panic: %v", thrown)
 	}
 	x.m.counters.requests[x.target.kind][x.outcome].Add(1)
+	x.note()
 	x.log()
 	if aborted {
 		panic(http.ErrAbortHandler)

@@ -22,6 +22,7 @@ func (m *Mirror) answerTag(x *exchange) error {
 	if desc.Digest.IsZero() {
 		return fmt.Errorf("resolve %s/%s:%s: the origin named no digest", x.host, x.target.name, x.target.tag)
 	}
+	x.noteTag(desc.Digest)
 	if desc.Size >= 0 {
 		if err := fitsDocument(desc.Size); err != nil {
 			return err
@@ -62,6 +63,7 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
 	m.sizes.learn(x.host, x.target.name, doc.promises...)
+	x.noteManifest(d, len(doc.children))
 	m.cfg.Access.Link(x.host, x.target.name, d, doc.children)
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), doc.mediaType)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/p2pd/p2pd/internal/journal"
 )
 
 // Config is what a Mirror needs. Blobs and Registries must be set; zero
@@ -40,7 +42,9 @@ type Config struct {
 	Drain time.Duration
 	// MaxRequests bounds the requests answered at once; more are refused.
 	MaxRequests int
-	Log         *slog.Logger // nil discards
+	// Journal remembers what clients did not get, for people; nil: nobody.
+	Journal *journal.Journal
+	Log     *slog.Logger // nil discards
 }
 
 const (

@@ -60,7 +60,7 @@ func (x *index) remove(e *entry) {
 // promote turns what was partial into a whole blob.
 func (x *index) promote(e *entry) {
 	x.tally(e, -1)
-	e.whole = true
+	e.whole, e.stamped = true, time.Now() // it was written just now
 	x.tally(e, 1)
 	x.touch(e)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -21,4 +22,21 @@ type Brain interface {
 // Node is a running p2pd.
 type Node interface {
 	Status(ctx context.Context) (api.NodeStatus, error)
+	Downloads(ctx context.Context) ([]api.Download, error)
+	Cache(ctx context.Context) (api.CacheList, error)
+	// Verify reads blobs again; without digests all whole ones of the store.
+	Verify(ctx context.Context, ds []piece.Digest) (api.VerifyResult, error)
+	// Remove removes a blob from the store. Errors are *api.Error where it is
+	// not there, or in use.
+	Remove(ctx context.Context, d piece.Digest) (api.PruneResult, error)
+	Prune(ctx context.Context, what PruneWhat) (api.PruneResult, error)
+	// Explain tells the story of a digest or a tag; false if there is none.
+	Explain(ctx context.Context, name string) (api.Explanation, bool, error)
+	Explained(ctx context.Context) ([]api.Explained, error)
+}
+
+// PruneWhat is an api.PruneRequest that was read.
+type PruneWhat struct {
+	UnusedFor              time.Duration
+	Spare, Partial, DryRun bool
 }

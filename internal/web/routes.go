@@ -39,7 +39,7 @@ func (s *Server) routes() []route {
 	return append([]route{{
 		method: http.MethodGet, path: "/status", of: ofScheduler | ofNode,
 		summary: "How the program is", returns: api.Status{}, serve: s.status,
-	}}, s.schedulerRoutes()...)
+	}}, append(s.schedulerRoutes(), s.nodeRoutes()...)...)
 }
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,10 +46,44 @@ func (b *brain) Unban(_ context.Context, p scheduler.PeerID) error {
 	return b.err
 }
 
-// node is one that is always the same.
-type node struct{}
+// node is one that is always the same. It remembers what it was told to change.
+type node struct{ told []string }
 
-func (node) Status(context.Context) (api.NodeStatus, error) { return api.NodeStatus{ID: "me"}, nil }
+func (*node) Status(context.Context) (api.NodeStatus, error) { return api.NodeStatus{ID: "me"}, nil }
+
+func (*node) Downloads(context.Context) ([]api.Download, error) {
+	return []api.Download{{Digest: app.String()}}, nil
+}
+
+func (*node) Cache(context.Context) (api.CacheList, error) {
+	return api.CacheList{Items: []api.CacheEntry{{Digest: app.String(), Where: api.WhereStore}}}, nil
+}
+
+func (n *node) Verify(_ context.Context, ds []piece.Digest) (api.VerifyResult, error) {
+	n.told = append(n.told, fmt.Sprint("verify ", len(ds)))
+	return api.VerifyResult{Items: []api.Verdict{{Digest: app.String()}}, Damaged: 1}, nil
+}
+
+func (n *node) Remove(_ context.Context, d piece.Digest) (api.PruneResult, error) {
+	if d != app {
+		return api.PruneResult{}, NotHeld(d)
+	}
+	n.told = append(n.told, "remove "+d.String())
+	return api.PruneResult{}, InUse(d)
+}
+
+func (n *node) Prune(_ context.Context, w PruneWhat) (api.PruneResult, error) {
+	n.told = append(n.told, fmt.Sprintf("prune %+v", w))
+	return api.PruneResult{DryRun: w.DryRun}, nil
+}
+
+func (*node) Explain(_ context.Context, name string) (api.Explanation, bool, error) {
+	return api.Explanation{Name: name}, name == app.String() || name == "registry.test/app:1", nil
+}
+
+func (*node) Explained(context.Context) ([]api.Explained, error) {
+	return []api.Explained{{Name: app.String()}}, nil
+}
 
 var app = piece.Sum([]byte("app"))
 
@@ -56,11 +92,12 @@ var app = piece.Sum([]byte("app"))
 type stage struct {
 	*Server
 	brain *brain
+	node  *node
 	log   bytes.Buffer
 }
 
 func newStage() *stage {
-	st := &stage{brain: &brain{core: scheduler.New(scheduler.Config{Seed: 1}), now: time.Unix(1e9, 0)}}
+	st := &stage{node: &node{}, brain: &brain{core: scheduler.New(scheduler.Config{Seed: 1}), now: time.Unix(1e9, 0)}}
 	layout, _ := piece.NewLayout(4 << 20)
 	for _, p := range []scheduler.Peer{{ID: "seed", Zone: "a", Addrs: []string{"/ip4/192.0.2.1/tcp/1"}, Bulk: "192.0.2.1:2"}, {ID: "reader", Zone: "b"}} {
 		have := piece.NewBitfield(layout.Count())
@@ -71,7 +108,7 @@ func newStage() *stage {
 		st.brain.core.Step(st.brain.now, scheduler.Join{Peer: p.ID, Blobs: []scheduler.Membership{{Digest: app, Size: layout.Size(), Have: have, Origin: "registry.test"}}})
 	}
 	st.Server = New(Config{
-		Guard: ByToken(secret.New(password)), Brain: st.brain, Node: node{}, Version: "v1.2.3", Started: time.Now(),
+		Guard: ByToken(secret.New(password)), Brain: st.brain, Node: st.node, Version: "v1.2.3", Started: time.Now(),
 		Logger: slog.New(slog.NewTextHandler(&st.log, nil)),
 	})
 	return st
@@ -120,13 +157,16 @@ func TestEveryRouteWantsTheToken(t *testing.T) {
 			}
 		}
 	}
+	if len(st.node.told) > 0 {
+		t.Errorf("without the token the node was told to %v", st.node.told)
+	}
 	if st.brain.core.ViewBan(st.brain.now, "reader") != nil {
 		t.Error("a request without the token banned a peer")
 	}
 	if strings.Contains(st.log.String(), password) {
 		t.Error("the token is logged")
 	}
-	if none := New(Config{Guard: ByToken(secret.Value{}), Node: node{}}); none != nil {
+	if none := New(Config{Guard: ByToken(secret.Value{}), Node: &node{}}); none != nil {
 		r := httptest.NewRequest("GET", api.Prefix+"/status", http.NoBody)
 		r.Header.Set("Authorization", "Bearer ")
 		w := httptest.NewRecorder()
@@ -222,6 +262,15 @@ func TestWhatCannotBe(t *testing.T) {
 		{"POST", "/peers/reader/ban", `{"for":"1h","reason":"x","and":1}`, 400},
 		{"POST", "/peers/reader/ban", `{"for":"1h","reason":"` + strings.Repeat("x", bodyMost) + `"}`, 400},
 		{"POST", "/peers/ü/ban", `{"for":"1h","reason":"x"}`, 400},
+		{"GET", "/explain/" + piece.Sum(nil).String(), "", 404},
+		{"GET", "/explain?name=nobody", "", 404},
+		{"GET", "/explain?name=" + strings.Repeat("x", nameMost+1), "", 400},
+		{"DELETE", "/cache/sha256:1", "", 400},
+		{"DELETE", "/cache/" + piece.Sum(nil).String(), "", 404},
+		{"DELETE", "/cache/" + app.String(), "", 409},
+		{"POST", "/cache/verify", `{"digests":["x"]}`, 400},
+		{"POST", "/cache/prune", `{"unusedFor":"long"}`, 400},
+		{"POST", "/cache/prune", `{"unused":"1h"}`, 400},
 		{"GET", "/nothing", "", 404},
 		{"POST", "/nothing", "", 404},
 	} {
@@ -253,5 +302,59 @@ func TestOtherSites(t *testing.T) {
 	w := httptest.NewRecorder()
 	if st.ServeHTTP(w, r); w.Code != http.StatusForbidden || st.brain.core.ViewBan(st.brain.now, "reader") != nil {
 		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestWhatANodeSays(t *testing.T) {
+	st := newStage()
+	var downloads api.DownloadList
+	if code := st.ask(t, "GET", "/downloads", "", &downloads); code != http.StatusOK || len(downloads.Items) != 1 || downloads.Kind != "DownloadList" {
+		t.Errorf("%d %+v", code, downloads)
+	}
+	var cache api.CacheList
+	if code := st.ask(t, "GET", "/cache", "", &cache); code != http.StatusOK || len(cache.Items) != 1 || cache.Kind != "CacheList" {
+		t.Errorf("%d %+v", code, cache)
+	}
+	var list api.ExplanationList
+	if code := st.ask(t, "GET", "/explain", "", &list); code != http.StatusOK || len(list.Items) != 1 {
+		t.Errorf("%d %+v", code, list)
+	}
+	for _, path := range []string{"/explain/" + app.String(), "/explain?name=registry.test%2Fapp:1"} {
+		var e api.Explanation
+		if code := st.ask(t, "GET", path, "", &e); code != http.StatusOK || e.Name == "" || e.Kind != "Explanation" {
+			t.Errorf("%s: %d %+v", path, code, e)
+		}
+	}
+	var verdict api.VerifyResult
+	st.ask(t, "POST", "/cache/verify", "", &verdict)
+	st.ask(t, "POST", "/cache/verify", `{"digests":["`+app.String()+`"]}`, &verdict)
+	var gone api.PruneResult
+	st.ask(t, "POST", "/cache/prune", `{"unusedFor":"24h","spare":true}`, &gone)
+	want := []string{"verify 0", "verify 1", "prune {UnusedFor:24h0m0s Spare:true Partial:false DryRun:false}"}
+	if !slices.Equal(st.node.told, want) {
+		t.Errorf("the node was told %q, want %q", st.node.told, want)
+	}
+	for _, part := range []string{"1 blobs read, 1 damaged", "0 blobs removed"} {
+		if !strings.Contains(st.log.String(), part) {
+			t.Errorf("the record has no %q: %s", part, st.log.String())
+		}
+	}
+}
+
+// A program that is one of the two says where to ask the other.
+func TestTheOtherProgram(t *testing.T) {
+	for _, tt := range []struct {
+		cfg        Config
+		path, hint string
+	}{
+		{Config{Node: &node{}}, "/swarms", "the scheduler"},
+		{Config{Brain: newStage().brain}, "/cache", "the p2pd of a node"},
+	} {
+		tt.cfg.Guard = BySocket(func(*http.Request) string { return "root" })
+		w := httptest.NewRecorder()
+		New(tt.cfg).ServeHTTP(w, httptest.NewRequest("GET", api.Prefix+tt.path, http.NoBody))
+		if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), tt.hint) {
+			t.Errorf("%s: %d %s", tt.path, w.Code, w.Body)
+		}
 	}
 }

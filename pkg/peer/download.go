@@ -54,6 +54,7 @@ type download struct {
 	sizing  bool   // a size is known, the ingest is being opened
 	ingest  Ingest // nil until then
 	have    piece.Bitfield
+	resumed piece.Bitfield // what was on disk when it began
 	picker  *choice.Picker
 	share   choice.Share // what falls to this peer of what its zone lacks
 	// suppliers are the neighbours that gave the pieces; absent for those
@@ -227,6 +228,7 @@ func (d *download) opened(o opening) {
 	}
 	layout, ingest := o.layout, o.ingest
 	d.layout, d.ingest, d.have = layout, ingest, ingest.Have()
+	d.resumed = d.have.Clone()
 	d.picker = choice.NewPicker(d.rng, layout.Count())
 	d.picker.Share = d.share
 	for i := range d.have.All() {
@@ -263,6 +265,7 @@ func (d *download) join() {
 	}
 	d.joined = time.Now()
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
+	d.noteJoined(m)
 	if !d.schedulerUp {
 		d.turnToAcquaintances()
 		d.seek()
@@ -299,9 +302,10 @@ func (d *download) progress() scheduler.Progress {
 	if d.undemanding() { // its neighbours are not to blame
 		return p
 	}
+	now := time.Now()
 	for id, n := range d.neighbours {
 		p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: n.delivered})
-		n.delivered = 0
+		n.measure(now)
 	}
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -185,6 +186,7 @@ func (d *download) fetched(f *fetch, err error) {
 	case errors.As(err, &mismatch):
 		d.p.stats.falsePieces.Add(1)
 		d.log.Warn("neighbour sent false bytes; it is shunned", "peer", n.peer.ID, "piece", f.piece)
+		d.note(journal.False, "%s sent false bytes for piece %d and is shunned", n.peer.ID, f.piece)
 		d.p.bans.add(n.peer.ID, now)
 		d.blame(n.peer.ID, scheduler.False)
 		d.part(n.peer.ID)

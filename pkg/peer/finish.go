@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -51,6 +52,7 @@ func (d *download) finish() {
 	if d.ahead.on.Load() {
 		d.p.stats.aheadWhole.Add(1)
 	}
+	d.noteEnd(journal.Complete, fmt.Sprintf("%d bytes in %v", d.layout.Size(), time.Since(d.started).Round(time.Millisecond)))
 	d.log.Info("blob complete", "bytes", d.layout.Size(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.board.update(func() { d.board.ending = true })
 	d.ended = true
@@ -67,6 +69,7 @@ func (d *download) flushLast() {
 // whoever gave other bytes than the origin is shunned.
 func (d *download) distrust(err error) {
 	d.p.stats.falseBlobs.Add(1)
+	d.note(journal.False, "the pieces do not add up to the blob: %d of neighbours are read again from the origin", len(d.suppliers))
 	d.log.Warn("the pieces do not add up to the blob", "err", err, "fromPeers", len(d.suppliers))
 	if d.repairs >= maxRepairs || d.ref.Source == nil {
 		d.fail(fmt.Errorf("blob is false at its origin: %w", err))

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -45,6 +46,7 @@ func (l *leaseRun) noticed(now time.Time) bool {
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
 	d.schedulerUp = true
+	d.noteLease(g)
 	if d.ref.Source == nil || d.ended || d.partial.on || d.ahead.on.Load() { // or it was given to an earlier download
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)
 		return
@@ -68,6 +70,7 @@ func (d *download) granted(g scheduler.Grant) {
 func (d *download) revoked(dec scheduler.Revoke) {
 	for l := range d.leases {
 		if l.id == dec.Lease && l.id != 0 {
+			d.note(journal.LeaseEnd, "%d is taken back: %s", l.id, dec.Reason)
 			l.stopped = true
 			l.cancel()
 		}
@@ -85,6 +88,7 @@ func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool)
 	}
 	if id == 0 {
 		d.p.stats.selfLeases.Add(1)
+		d.noteOwnRead(run, whole)
 	}
 	d.spawn(func() {
 		defer cancel()
@@ -198,6 +202,7 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 	if err == nil {
 		d.originErr, d.originFails = nil, 0
 		d.p.stats.leasesDone.Add(1)
+		d.note(journal.LeaseEnd, "%d is done", l.id)
 		d.endLease(l.id, scheduler.Done, 0)
 		if l.id == 0 && !d.schedulerUp {
 			d.tickStall(now) // no need to wait for the tick to read the next
@@ -208,6 +213,7 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 		return
 	}
 	d.p.stats.leasesFailed.Add(1)
+	d.note(journal.LeaseEnd, "%d failed: %v", l.id, err)
 	d.log.Debug("read from origin failed", "pieces", l.pieces, "whole", l.whole, "err", err)
 	if errors.Is(err, ErrNoSpace) {
 		d.fail(err)

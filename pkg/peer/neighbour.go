@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -46,6 +47,7 @@ type neighbour struct {
 	strikes     int
 	coolUntil   time.Time // no requests before then: it was busy
 	delivered   int64     // bytes since the last summary
+	rate        rate      // for people
 }
 
 // introduced takes the scheduler's word on new neighbours and the size.
@@ -58,6 +60,7 @@ func (d *download) introduced(dec scheduler.Introduce) {
 	if dec.Size != scheduler.SizeUnknown {
 		d.sized(dec.Size)
 	}
+	d.noteIntroduced(dec)
 	for _, p := range dec.Peers {
 		if n := d.meet(p); n != nil {
 			d.offer(n, false)
@@ -246,6 +249,7 @@ func (d *download) tickNeighbours(now time.Time) {
 
 func (d *download) parted(dec scheduler.Part) {
 	for _, id := range dec.Peers {
+		d.note(journal.Parted, "from %s, says the scheduler: %s", id, dec.Reason)
 		d.part(id)
 	}
 }
@@ -269,6 +273,7 @@ func (d *download) part(id scheduler.PeerID) {
 }
 
 func (d *download) blame(id scheduler.PeerID, fault scheduler.Fault) {
+	d.note(journal.Blamed, "%s: %s", id, faultWords(fault))
 	d.p.tell(scheduler.Blame{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Neighbour: id, Fault: fault})
 }
 

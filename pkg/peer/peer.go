@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -43,6 +44,8 @@ type Config struct {
 	// Seed makes the choices among equals repeatable; 0 draws one.
 	Seed   uint64
 	Logger *slog.Logger // nil discards
+	// Journal remembers what happens to blobs, for people; nil: nobody does.
+	Journal *journal.Journal
 }
 
 // Peer is one node's engine. It implements Handler for the transport and
@@ -137,6 +140,7 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 	for {
 		blob, err := p.cfg.Store.Open(ref.Digest)
 		if err == nil {
+			p.noteAsked(ref, "it is whole here")
 			return p.openWhole(blob)
 		}
 		if !errors.Is(err, ErrNotHeld) {
@@ -179,10 +183,12 @@ func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 		if s, ok := d.ref.Source.(*sources); ok && ref.Source != nil {
 			s.add(ref.Source)
 		}
+		p.noteAsked(ref, "it is arriving")
 		return d, nil
 	}
 	d := newDownload(p, ref)
 	d.partial.on = inPart
+	p.noteAsked(ref, "it is not here: a download begins")
 	p.start(d)
 	return d, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -95,6 +96,7 @@ func (d *download) callForHelp(now time.Time) {
 	still := now.Sub(d.moved)
 	if still > askAfter && now.Sub(d.asked) > askAfter {
 		d.asked = now
+		d.note(journal.Waiting, "no byte for half a second or more: the scheduler is asked for help")
 		d.report(true)
 	}
 	if still > d.patienceNow(now) && (now.After(d.waitUntil) || still > maxWait) {
@@ -114,6 +116,7 @@ func (d *download) patienceNow(now time.Time) time.Duration {
 
 // told takes the scheduler's word that what is missing is on its way.
 func (d *download) told(dec scheduler.Wait, now time.Time) {
+	d.note(journal.Waiting, "the scheduler asks for patience: %s", dec.Reason)
 	d.waitUntil = now.Add(dec.For)
 	d.board.promised.Store(now.UnixNano())
 }
@@ -262,6 +265,7 @@ func (d *download) abandon() {
 	b.ending = true
 	b.mu.Unlock()
 	d.log.Debug("nobody reads this any more")
+	d.noteEnd(journal.Left, "nobody reads it any more")
 	d.leave(ErrClosed)
 }
 
@@ -286,6 +290,7 @@ func (d *download) fail(err error) {
 		return
 	}
 	d.log.Info("download failed", "err", err)
+	d.noteEnd(journal.Failed, err.Error())
 	d.p.stats.failed.Add(1)
 	if errors.Is(err, ErrNoSpace) && d.ingest != nil {
 		d.p.full.add(d.ref.Digest, time.Now())

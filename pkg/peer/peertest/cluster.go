@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -36,6 +37,8 @@ type Config struct {
 	// NewStore makes each node's store.
 	NewStore func() peer.Store
 	Logger   *slog.Logger
+	// Journal is that of the first node; nil: it has none.
+	Journal *journal.Journal
 }
 
 // zone is that of node i.
@@ -104,10 +107,14 @@ func (c *Cluster) start(i int) {
 	if c.cfg.Directory != nil {
 		directory = &Desk{d: c.cfg.Directory, self: n.self, down: n.Down}
 	}
+	var remembers *journal.Journal
+	if i == 0 {
+		remembers = c.cfg.Journal
+	}
 	n.Peer = peer.New(peer.Config{
 		Directory: directory, Self: n.self, Store: n.Store, Seed: c.cfg.Seed + uint64(i) + 1,
 		Network: &port{c: c, node: n, lines: make(map[scheduler.PeerID]*line[peer.Message])},
-		Logger:  c.cfg.Logger.With("node", id),
+		Logger:  c.cfg.Logger.With("node", id), Journal: remembers,
 	})
 	ctx, stop := context.WithCancel(c.ctx)
 	n.stop = stop
