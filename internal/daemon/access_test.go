@@ -47,17 +47,11 @@ func (u *tenants) cluster(t *testing.T, nodes int, edit ...func(*daemon.NodeConf
 			t.Log(log.String())
 		}
 	})
-	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, hub.Run)
+	hub := startHub(t)
 	var mirrors []string
 	for range nodes {
 		cfg := nodeConfig(t, &upstream{Server: u.Server})
-		cfg.Scheduler.Address = hub.Addr().String()
+		hub.lets(&cfg)
 		for _, e := range edit {
 			e(&cfg)
 		}

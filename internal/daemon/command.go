@@ -37,7 +37,7 @@ func NodeMain(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		long: `p2pd is a node's image mirror. containerd asks it on localhost; it takes layers from
 peers that a scheduler introduces, and from the origin registry what no peer has.
 Without a scheduler it works alone against the origin.`,
-		example: `  p2pd --scheduler scheduler.example:7310
+		example: `  p2pd --scheduler scheduler.example:7310 --membership-token-file /etc/p2pd/token
   p2pd --embedded-scheduler             # small clusters: one node runs the scheduler too
   p2pd --config /etc/p2pd/p2pd.yaml --log-level debug
   P2PD_MIRROR_LISTEN=127.0.0.1:5000 p2pd
@@ -56,7 +56,14 @@ Without a scheduler it works alone against the origin.`,
 				err := load()
 				return cfg, err
 			}
-			return append(setupCommands(loaded), importCommand(loaded))
+			key := func() (string, error) {
+				c, err := loaded()
+				if err == nil && !c.EmbeddedScheduler.Enabled {
+					err = errors.New("embeddedScheduler.enabled: \"false\", so the cluster's key is not here; ask where the scheduler runs: 'scheduler token'")
+				}
+				return c.clusterKeyHere(), err
+			}
+			return append(setupCommands(loaded), importCommand(loaded), tokenCommand(key), pinCommand(key))
 		},
 	}.main(ctx, args, stdout, stderr)
 }
@@ -68,8 +75,9 @@ func HubMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		name: "scheduler", short: "Introduce p2pd peers to each other",
 		long: `scheduler introduces peers to each other and leases the origin registry to them, so
 that a cluster reads each byte from it once. It never sees a byte of content, and keeps
-no state on disk: after a restart the peers announce themselves again.`,
+nothing on disk but the cluster's key: after a restart the peers announce themselves again.`,
 		example: `  scheduler --listen 0.0.0.0:7310
+  scheduler token                       # prints what lets a node join
   scheduler --config /etc/p2pd/scheduler.yaml
   P2PSCHED_LOG_LEVEL=debug scheduler`,
 		envPrefix: "P2PSCHED_", config: &cfg,
@@ -79,6 +87,13 @@ no state on disk: after a restart the peers announce themselves again.`,
 				return err
 			}
 			return h.Run(ctx)
+		},
+		more: func(load func() error) []*cobra.Command {
+			key := func() (string, error) {
+				err := load()
+				return cfg.Membership.KeyFile, err
+			}
+			return []*cobra.Command{tokenCommand(key), pinCommand(key)}
 		},
 	}.main(ctx, args, stdout, stderr)
 }

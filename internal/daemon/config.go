@@ -9,6 +9,7 @@ type NodeConfig struct {
 	HTTP              HTTPConfig       `json:"http"`
 	Scheduler         SchedulerAddress `json:"scheduler"`
 	EmbeddedScheduler EmbeddedConfig   `json:"embeddedScheduler"`
+	Membership        MembershipConfig `json:"membership"`
 	Discovery         DiscoveryConfig  `json:"discovery"`
 	Store             StoreConfig      `json:"store"`
 	Containerd        ContainerdConfig `json:"containerd"`
@@ -72,6 +73,8 @@ type SchedulerAddress struct {
 type EmbeddedConfig struct {
 	Enabled bool   `json:"enabled"`
 	Listen  string `json:"listen"`
+	// Membership is token or open.
+	Membership string `json:"membership"`
 }
 
 // StoreConfig is the disk.
@@ -103,8 +106,9 @@ type LogConfig struct {
 
 // HubConfig is the configuration of the scheduler.
 type HubConfig struct {
-	Listen string     `json:"listen"`
-	HTTP   HTTPConfig `json:"http"`
+	Listen     string        `json:"listen"`
+	HTTP       HTTPConfig    `json:"http"`
+	Membership HubMembership `json:"membership"`
 	// Admin is for operators.
 	Admin AdminConfig `json:"admin"`
 	// Seed makes the choices among equals repeatable; 0 draws one.
@@ -118,7 +122,7 @@ func DefaultNodeConfig() NodeConfig {
 		Mirror:             MirrorConfig{Listen: "127.0.0.1:7300", Drain: Duration(20 * time.Second), RangeFetch: "pieces"},
 		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: true},
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
-		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310"},
+		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310", Membership: modeToken},
 		Discovery:          DiscoveryConfig{Enabled: true},
 		Store:              StoreConfig{Path: "/var/lib/p2pd", Capacity: 20 << 30, KeepFree: Room{Bytes: 1 << 30}},
 		Containerd:         defaultContainerd(),
@@ -131,9 +135,10 @@ func DefaultNodeConfig() NodeConfig {
 // DefaultHubConfig is what the scheduler does when nothing is configured.
 func DefaultHubConfig() HubConfig {
 	return HubConfig{
-		Listen: "0.0.0.0:7310",
-		HTTP:   HTTPConfig{Listen: "127.0.0.1:7311"},
-		Admin:  AdminConfig{Listen: defaultAdmin},
-		Log:    LogConfig{Level: "info", Format: "text"},
+		Listen:     "0.0.0.0:7310",
+		HTTP:       HTTPConfig{Listen: "127.0.0.1:7311"},
+		Membership: defaultHubMembership(),
+		Log:        LogConfig{Level: "info", Format: "text"},
+		Admin:      AdminConfig{Listen: defaultAdmin},
 	}
 }

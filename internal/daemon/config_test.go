@@ -135,7 +135,9 @@ func TestValidate(t *testing.T) {
 		{func(c *daemon.NodeConfig) { c.HTTP = daemon.HTTPConfig{Listen: "0.0.0.0:1", Pprof: true} }, [3]string{"http.pprof", "true", "127.0.0.1:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Scheduler.Address = "scheduler" }, [3]string{"scheduler.address", "scheduler", "HOST:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Scheduler.Address = "s:1"; c.EmbeddedScheduler.Enabled = true }, [3]string{"scheduler.address", "s:1", "remove one"}},
-		{func(c *daemon.NodeConfig) { c.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Listen: "x"} }, [3]string{"embeddedScheduler.listen", "x", "IP:PORT"}},
+		{func(c *daemon.NodeConfig) {
+			c.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: "x"}
+		}, [3]string{"embeddedScheduler.listen", "x", "IP:PORT"}},
 		{func(c *daemon.NodeConfig) { c.Store.Path = "" }, [3]string{"store.path", "", "/var/lib/p2pd"}},
 		{func(c *daemon.NodeConfig) { c.Store.Capacity = 0 }, [3]string{"store.capacity", "0", "20GiB"}},
 		{func(c *daemon.NodeConfig) { c.Registries = daemon.Registries{{Host: "a/b"}} }, [3]string{"registries[0].host", "a/b", "HOST:PORT"}},

@@ -31,7 +31,7 @@ type Hub struct {
 func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 	h, err := newHub(cfg, log)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
 	h.version = version
 	if h.httpL, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
@@ -46,16 +46,27 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 }
 
 func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
-	l, err := net.Listen("tcp", cfg.Listen)
+	guard, made, err := cfg.Membership.guard()
 	if err != nil {
 		return nil, err
+	}
+	if made {
+		log.Info("made a key for a new cluster; nodes join with what the command 'token' prints", "file", cfg.Membership.KeyFile)
+	}
+	if guard == nil {
+		log.Warn("open to everybody who reaches it, in plaintext (membership.mode open)")
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
 	}
 	seed := cfg.Seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	core := scheduler.New(scheduler.Config{Seed: seed})
-	return &Hub{cfg: cfg, log: log, l: l, core: core, server: rpc.NewServer(rpc.ServerConfig{Core: core, Logger: log})}, nil
+	server := rpc.NewServer(rpc.ServerConfig{Core: core, Guard: guard, Logger: log})
+	return &Hub{cfg: cfg, log: log, l: l, core: core, server: server}, nil
 }
 
 // Addr is where peers connect.

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +178,36 @@ func sample(t *testing.T, page, name string) string {
 	}
 	t.Errorf("no %s in /metrics", name)
 	return ""
+}
+
+// hub is a scheduler of a closed cluster, with a token that lets nodes join.
+type hub struct {
+	*daemon.Hub
+	tokenFile string
+}
+
+func startHub(t *testing.T) hub {
+	t.Helper()
+	cfg := daemon.DefaultHubConfig()
+	cfg.Listen, cfg.HTTP.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
+	cfg.Membership.KeyFile = filepath.Join(t.TempDir(), "cluster.key")
+	h, err := daemon.NewHub(cfg, "v0.0.0-test", logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, h.Run)
+	var token, notes strings.Builder
+	if code := daemon.HubMain(t.Context(), []string{"token", "--membership-key-file", cfg.Membership.KeyFile}, &token, &notes); code != 0 {
+		t.Fatalf("scheduler token: exit code %d, %s", code, notes.String())
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return hub{h, file}
+}
+
+// lets has a node join.
+func (h hub) lets(c *daemon.NodeConfig) {
+	c.Scheduler.Address, c.Membership.TokenFile = h.Addr().String(), h.tokenFile
 }

@@ -15,6 +15,7 @@ func (n *Node) metricsHandler() http.Handler {
 		ms = append(ms, n.storeMetrics()...)
 		ms = append(ms, n.contentMetrics()...)
 		ms = append(ms, n.discoveryMetrics()...)
+		ms = append(ms, n.membershipMetrics()...)
 		ms = append(ms, n.may.metrics()...)
 		if n.hub != nil {
 			ms = append(ms, n.hub.metrics()...)
@@ -131,6 +132,8 @@ func (h *Hub) metrics() []metrics.Metric {
 		metrics.Gauge("p2psched_peers", "Peers with a stream.", s.Connected),
 		metrics.Counter("p2psched_stream_overflows_total", "Streams closed because the peer did not read.", s.Overflows),
 		metrics.Counter("p2psched_malformed_total", "Streams closed because of a malformed message.", s.Malformed),
+		metrics.Counter("p2psched_credentials_total", "Credentials given to peers.", s.Enrolled),
+		metrics.Counter("p2psched_credentials_refused_total", "Peers that were refused one.", s.Refused),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 	defer cancel()

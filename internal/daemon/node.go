@@ -36,6 +36,7 @@ type Node struct {
 	mirror    *mirror.Mirror
 	may       gate
 	journal   journal.Journal
+	papers    *papers              // nil in an open cluster
 	client    *rpc.Client          // nil without a scheduler
 	hub       *Hub                 // nil unless embedded
 	directory *discovery.Discovery // nil unless enabled
@@ -73,11 +74,18 @@ func (n *Node) open() (err error) {
 	}
 	// Neighbours and the origin share one download limit: the line is one.
 	download := throttle.NewLimiter(int64(n.cfg.Limits.Download))
+	id, err := transport.IdentityOf(p.KeyFile)
+	if err != nil {
+		return fmt.Errorf("peer.keyFile: %w", err)
+	}
+	if n.papers, err = newPapers(n.cfg, string(id)); err != nil {
+		return err
+	}
 	if n.net, err = transport.New(transport.Config{
 		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
 		Upload: throttle.NewLimiter(int64(n.cfg.Limits.Upload)), Download: download,
-		ClearBulk: !p.BulkTLS, Limits: n.cfg.Discovery.guests(), Logger: n.log,
+		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Logger: n.log,
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
@@ -136,14 +144,21 @@ func (n *Node) listen() (err error) {
 func (n *Node) introduce() (err error) {
 	address := n.cfg.Scheduler.Address
 	if e := n.cfg.EmbeddedScheduler; e.Enabled {
-		if n.hub, err = newHub(HubConfig{Listen: e.Listen}, n.log); err != nil {
-			return fmt.Errorf("embeddedScheduler.listen: %w", err)
+		m := defaultHubMembership()
+		m.Mode, m.KeyFile = e.Membership, n.cfg.clusterKeyHere()
+		if n.hub, err = newHub(HubConfig{Listen: e.Listen, Membership: m}, n.log); err != nil {
+			return fmt.Errorf("embeddedScheduler.%w", err)
 		}
 		address = n.hub.addressHere()
 	}
-	if address != "" {
-		n.client = rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.net.Self(), Handler: n.peer, Logger: n.log})
+	if address == "" {
+		return nil
 	}
+	m, err := n.papers.forScheduler(n.net, n.cfg.Topology.Zone)
+	if err != nil {
+		return fmt.Errorf("membership: %w", err)
+	}
+	n.client = rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.net.Self(), Handler: n.peer, Membership: m, Logger: n.log})
 	return nil
 }
 

@@ -78,18 +78,12 @@ func TestANodeAlone(t *testing.T) {
 func TestNodesAndAScheduler(t *testing.T) {
 	u := newUpstream(t, blobSize)
 	u.release()
-	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, hub.Run)
+	hub := startHub(t)
 
 	var nodes [2]*daemon.Node
 	for i := range nodes {
 		cfg := nodeConfig(t, u)
-		cfg.Scheduler.Address = hub.Addr().String()
+		hub.lets(&cfg)
 		// Without an origin there is nobody to prove a right to.
 		cfg.Access.Modes = daemon.AccessModes{upstreamHost: "open"}
 		nodes[i], _ = startNode(t, cfg)
@@ -132,7 +126,7 @@ func TestNodesAndAScheduler(t *testing.T) {
 // One process can be node and scheduler, and then attaches to itself.
 func TestEmbeddedScheduler(t *testing.T) {
 	cfg := nodeConfig(t, newUpstream(t, 1))
-	cfg.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Listen: "127.0.0.1:0"}
+	cfg.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: "127.0.0.1:0"}
 	cfg.HTTP.Pprof = true
 	n, _ := startNode(t, cfg)
 	until(t, "the node is attached to its own scheduler", func() bool {
@@ -201,7 +195,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		"mirror.listen": func(c *daemon.NodeConfig) { c.Mirror.Listen = taken.Addr().String() },
 		"http.listen":   func(c *daemon.NodeConfig) { c.HTTP.Listen = taken.Addr().String() },
 		"embeddedScheduler.listen": func(c *daemon.NodeConfig) {
-			c.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Listen: taken.Addr().String()}
+			c.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: taken.Addr().String()}
 		},
 	} {
 		t.Run(key, func(t *testing.T) {
@@ -225,7 +219,7 @@ func TestTheReadmeHasEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := nodeConfig(t, newUpstream(t, 1))
-	cfg.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Listen: "127.0.0.1:0"}
+	cfg.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: "127.0.0.1:0"}
 	n, _ := startNode(t, cfg)
 	_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
 	seen := 0

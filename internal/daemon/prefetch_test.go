@@ -12,8 +12,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
-
-	"github.com/p2pd/p2pd/internal/daemon"
 )
 
 // Who reads a manifest and the first layer of an image has the others brought
@@ -29,19 +27,13 @@ func TestTheLayersAfterOneThatIsRead(t *testing.T) {
 	if err := remote.Write(tag(t, origin.Listener.Addr().String()), pushed, remote.WithTransport(transport)); err != nil {
 		t.Fatal(err)
 	}
-	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, hub.Run)
+	hub := startHub(t)
 	// pull reads the manifest of the image through a new node.
 	pull := func() (image v1.Image, metric func(string) string) {
 		cfg := nodeConfig(t, &upstream{Server: origin})
 		cfg.Mirror.Prefetch = true
 		cfg.Mirror.DefaultRegistry = upstreamHost // this client tells no ns=
-		cfg.Scheduler.Address = hub.Addr().String()
+		hub.lets(&cfg)
 		n, _ := startNode(t, cfg)
 		metric = func(name string) string {
 			_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")

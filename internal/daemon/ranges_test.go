@@ -72,13 +72,7 @@ func readRange(t *testing.T, n *daemon.Node, u *upstream, off, length int) {
 func TestSmallRangesCostTheirPieces(t *testing.T) {
 	const size = 64 << 20
 	u := newCounted(t, size)
-	hubCfg := daemon.DefaultHubConfig()
-	hubCfg.Listen, hubCfg.HTTP.Listen, hubCfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	hub, err := daemon.NewHub(hubCfg, "v0.0.0-test", logger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, hub.Run)
+	hub := startHub(t)
 	run := func(cfg daemon.NodeConfig) (*daemon.Node, *running) {
 		n, r := startNode(t, cfg)
 		until(t, "the scheduler is attached", func() bool {
@@ -88,7 +82,7 @@ func TestSmallRangesCostTheirPieces(t *testing.T) {
 		return n, r
 	}
 	cfg := nodeConfig(t, u.upstream)
-	cfg.Scheduler.Address = hub.Addr().String()
+	hub.lets(&cfg)
 	first, running := run(cfg)
 
 	res, err := client.Head(blobURL(first, u.upstream))
@@ -116,7 +110,7 @@ func TestSmallRangesCostTheirPieces(t *testing.T) {
 	readRange(t, first, u.upstream, 20*pieceSize, 30*pieceSize)
 	before := u.sent.Load()
 	otherCfg := nodeConfig(t, u.upstream)
-	otherCfg.Scheduler.Address = hub.Addr().String()
+	hub.lets(&otherCfg)
 	second, _ := run(otherCfg)
 	next := 20 // the first few may come before the two have met
 	until(t, "the neighbour gives what it has", func() bool {

@@ -27,6 +27,8 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &c.Scheduler.Address, "scheduler", "`host:port` of the scheduler; empty: peers find each other by discovery")
 	fs.BoolVar(&c.EmbeddedScheduler.Enabled, "embedded-scheduler", c.EmbeddedScheduler.Enabled, "run a scheduler in this process")
 	text(fs, &c.EmbeddedScheduler.Listen, "embedded-scheduler-listen", "where peers connect to the embedded scheduler")
+	text(fs, &c.EmbeddedScheduler.Membership, "embedded-scheduler-membership", "who may join at the embedded scheduler: `token` ('p2pd token' prints one) or open")
+	c.Membership.flags(fs)
 	c.Discovery.flags(fs)
 	text(fs, &s.Path, "store-path", "`folder` for blobs; p2pd alone writes to it")
 	fs.Var(&s.Capacity, "store-capacity", "most that blobs may take on the disk")
@@ -49,6 +51,7 @@ func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &c.Listen, "listen", "where peers connect")
 	c.HTTP.flags(fs)
 	c.Admin.flags(fs)
+	c.Membership.flags(fs)
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
 	c.Log.flags(fs)
 }

@@ -43,6 +43,7 @@ func (c *NodeConfig) Validate() error {
 	}
 	p.http(c.HTTP)
 	p.scheduler(c.Scheduler, c.EmbeddedScheduler)
+	p.membership(c)
 	p.discovery(c.Discovery)
 	if c.Store.Path == "" {
 		p.add("store.path", "", "names no folder; use one that p2pd alone writes to, such as /var/lib/p2pd")
@@ -65,6 +66,7 @@ func (c *HubConfig) Validate() error {
 	p.listen("listen", c.Listen)
 	p.http(c.HTTP)
 	p.admin(c.Admin)
+	p.hubMembership(c.Membership)
 	p.log(c.Log)
 	return p.err()
 }

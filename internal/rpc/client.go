@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -48,8 +48,8 @@ type ClientConfig struct {
 	Self    scheduler.Peer
 	Handler Handler
 	Logger  *slog.Logger // nil logs nothing
-	// Credentials secure the connection; nil speaks plaintext.
-	Credentials credentials.TransportCredentials
+	// Membership is for closed clusters; nil speaks plaintext.
+	Membership *Membership
 	// RetryFirst and RetryMost bound the wait between attempts.
 	RetryFirst, RetryMost time.Duration
 	// SendQueue is how many events may wait for the stream. Past it the
@@ -64,15 +64,13 @@ type Client struct {
 	dropped   atomic.Int64
 	sightings *sightings
 	conn      atomic.Pointer[grpc.ClientConn] // while Run runs
+	stale     bool                            // the scheduler does not take this peer's credential
 }
 
 // NewClient makes a client.
 func NewClient(cfg ClientConfig) *Client {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Credentials == nil {
-		cfg.Credentials = insecure.NewCredentials()
 	}
 	if cfg.RetryFirst <= 0 {
 		cfg.RetryFirst = DefaultRetryFirst
@@ -104,7 +102,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer c.conn.Store(nil)
 	wait, quiet := c.cfg.RetryFirst, false
 	for {
-		lasted, err := c.attach(ctx, p2pdv1.NewSchedulerServiceClient(conn))
+		lasted, err := c.attach(ctx, conn)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -112,7 +110,7 @@ func (c *Client) Run(ctx context.Context) error {
 			wait, quiet = c.cfg.RetryFirst, false
 		}
 		if !quiet { // once, not at every attempt
-			c.log.Warn("no stream to the scheduler; going on without", "address", c.cfg.Address, "err", err)
+			c.log.Warn("no stream to the scheduler; going on without", "address", c.cfg.Address, "err", c.explain(ctx, err))
 			quiet = true
 		}
 		if errors.Is(err, errUnreachable) {
@@ -143,11 +141,19 @@ type attachClient = grpc.BidiStreamingClient[p2pdv1.AttachRequest, p2pdv1.Attach
 
 // attach opens one stream and serves it until it breaks. It returns how long
 // it was attached.
-func (c *Client) attach(ctx context.Context, svc p2pdv1.SchedulerServiceClient) (lasted time.Duration, err error) {
+func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	svc, members := p2pdv1.NewSchedulerServiceClient(conn), p2pdv1.NewMembershipServiceClient(conn)
+	if m := c.cfg.Membership; m != nil && (m.Pass.Card() == nil || c.stale) {
+		if err := m.enrol(ctx, members); err != nil {
+			return 0, err
+		}
+		c.stale = false
+	}
 	g, err := c.open(ctx, cancel, svc)
 	if err != nil {
+		c.stale = status.Code(err) == codes.Unauthenticated
 		return 0, err
 	}
 	began := time.Now()
@@ -158,9 +164,12 @@ func (c *Client) attach(ctx context.Context, svc p2pdv1.SchedulerServiceClient) 
 		sent <- out.drain(ctx, g)
 		cancel() // ends receive, if it is this side that broke
 	}()
-	var vouching sync.WaitGroup
-	vouching.Go(func() { c.vouch(ctx, svc) })
-	defer vouching.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { c.vouch(ctx, svc) })
+	if c.cfg.Membership != nil {
+		beside.Go(func() { c.renew(ctx, members) })
+	}
+	defer beside.Wait()
 	c.cfg.Handler.Attached(out)
 	err = c.receive(g)
 	c.cfg.Handler.Detached()

@@ -49,8 +49,8 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 		Timeout:         dialWait,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeInterval, Count: probes},
 	}
-	return grpc.NewClient(c.cfg.Address,
-		grpc.WithTransportCredentials(c.cfg.Credentials),
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(c.cfg.Membership.credentials()),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)
 		}),
@@ -63,7 +63,12 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 				MaxDelay: time.Duration(float64(c.cfg.RetryMost) / (1 + jitter)),
 			},
 			MinConnectTimeout: dialWait,
-		}))
+		}),
+	}
+	if m := c.cfg.Membership; m != nil {
+		opts = append(opts, grpc.WithPerRPCCredentials(showing{m.Pass}))
+	}
+	return grpc.NewClient(c.cfg.Address, opts...)
 }
 
 // open opens a stream, says hello and waits to be let in. cancel must end

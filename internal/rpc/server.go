@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -67,8 +66,8 @@ type Core interface {
 type ServerConfig struct {
 	Core   Core
 	Logger *slog.Logger // nil logs nothing
-	// Credentials secure the listener; nil speaks plaintext.
-	Credentials credentials.TransportCredentials
+	// Guard keeps strangers out; nil lets everybody in, in plaintext.
+	Guard *Guard
 	// EventQueue is how many events may wait for Core.
 	EventQueue int
 	// DecisionQueue is how many decisions may wait for one peer. A peer
@@ -93,6 +92,7 @@ type Server struct {
 
 	events                          [numKinds]atomic.Int64
 	connected, overflows, malformed atomic.Int64
+	enrolled, refused               atomic.Int64
 }
 
 // NewServer makes a server.
@@ -120,6 +120,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	g := grpc.NewServer(s.options()...)
 	p2pdv1.RegisterSchedulerServiceServer(g, s)
+	if s.cfg.Guard != nil {
+		p2pdv1.RegisterMembershipServiceServer(g, enrolment{s: s})
+	}
 	alive := health.NewServer()
 	alive.SetServingStatus(p2pdv1.SchedulerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(g, alive)
@@ -148,10 +151,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveEvery, Timeout: keepaliveWait, MaxConnectionIdle: idleWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingLeast, PermitWithoutStream: true}),
 	}
-	if s.cfg.Credentials != nil {
-		opts = append(opts, grpc.Creds(s.cfg.Credentials))
-	}
-	return opts
+	return append(opts, s.cfg.Guard.options()...)
 }
 
 // stop ends g: gently for stopWait, then at once.
@@ -207,6 +207,8 @@ type ServerStats struct {
 	Connected int64 // gauge: peers with a stream
 	Overflows int64 // streams closed because the peer did not read
 	Malformed int64 // streams closed because of a malformed message
+	Enrolled  int64 // credentials given out
+	Refused   int64 // and refused
 	// Events by kind: hello, join, leave, summary, blame, lease_end.
 	Events map[string]int64
 }
@@ -215,6 +217,7 @@ type ServerStats struct {
 func (s *Server) Stats() ServerStats {
 	st := ServerStats{
 		Connected: s.connected.Load(), Overflows: s.overflows.Load(), Malformed: s.malformed.Load(),
+		Enrolled: s.enrolled.Load(), Refused: s.refused.Load(),
 		Events: make(map[string]int64, numKinds),
 	}
 	for k := range numKinds {

@@ -35,6 +35,9 @@ func (s *Server) Attach(g attachServer) error {
 	if err != nil {
 		return err
 	}
+	if err := s.cfg.Guard.speaksFor(g.Context(), peer.ID); err != nil {
+		return err
+	}
 	st := s.newStream(peer)
 	if !s.do(func() { s.admit(st) }) {
 		return stopping()

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -65,7 +63,7 @@ func BenchmarkBareTLS(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	identity, err := libp2ptls.NewIdentity(key)
+	identity, err := newIdentity(key, everybody{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,7 +97,11 @@ func BenchmarkBareTLS(b *testing.B) {
 	})
 	conns := make(chan net.Conn, benchStreams)
 	for range benchStreams {
-		c, err := tls.Dial("tcp", plain.Addr().String(), bulkTLS(identity, ""))
+		config, err := bulkTLS(identity, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		c, err := tls.Dial("tcp", plain.Addr().String(), config)
 		if err != nil {
 			b.Fatal(err)
 		}

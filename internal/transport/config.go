@@ -5,8 +5,6 @@ import (
 	"log/slog"
 
 	"golang.org/x/time/rate"
-
-	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // Where a peer listens unless it is told otherwise.
@@ -37,10 +35,9 @@ type Config struct {
 	// are, and children are told apart by what they say. All peers of a
 	// cluster must agree on it.
 	ClearBulk bool
-	// Admit is asked about every peer that has proven its identity, before
-	// anything else is done for it; an error turns the peer away. It must
-	// not block. Nil admits everybody.
-	Admit func(scheduler.PeerID) error
+	// Members decides who may connect and be connected to. Nil is everybody.
+	// It cannot be had with ClearBulk, where nobody proves anything.
+	Members Members
 	// Limits bounds what others may use.
 	Limits Limits
 	// Logger may be nil.
@@ -106,8 +103,11 @@ func (c Config) orDefault() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Admit == nil {
-		c.Admit = func(scheduler.PeerID) error { return nil }
+	if c.Members != nil && c.ClearBulk {
+		return c, fmt.Errorf("pieces in the clear would be anybody's: peers cannot prove there that they are members")
+	}
+	if c.Members == nil {
+		c.Members = everybody{}
 	}
 	return c, nil
 }

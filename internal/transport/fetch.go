@@ -14,7 +14,6 @@ import (
 	"time"
 
 	libpeer "github.com/libp2p/go-libp2p/core/peer"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 
 	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -42,14 +41,14 @@ const (
 type client struct {
 	cfg      Config
 	self     libpeer.ID
-	identity *libp2ptls.Identity
+	identity *identity
 	count    *counters
 	http     *http.Transport
 	life     context.Context // all fetches end with it
 	end      context.CancelFunc
 }
 
-func newClient(cfg Config, self libpeer.ID, identity *libp2ptls.Identity, count *counters) *client {
+func newClient(cfg Config, self libpeer.ID, identity *identity, count *counters) *client {
 	c := &client{cfg: cfg, self: self, identity: identity, count: count}
 	c.life, c.end = context.WithCancel(context.Background())
 	h1 := new(http.Protocols)
@@ -101,6 +100,9 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, off, n int64) (*http.Response, error) {
 	if off < 0 || n <= 0 || n > maxRange {
 		return nil, fmt.Errorf("range of %d bytes at %d cannot be asked for", n, off)
+	}
+	if err := c.cfg.Members.Banned(string(from.ID)); err != nil {
+		return nil, err
 	}
 	route, err := routeTo(from)
 	if err != nil {
@@ -215,7 +217,12 @@ func (c *client) dialTLS(ctx context.Context, network, route string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, bulkTLS(c.identity, id))
+	config, err := bulkTLS(c.identity, id)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("handshake: %w", err)

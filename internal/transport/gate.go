@@ -6,20 +6,16 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	libpeer "github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// gate turns away libp2p connections of peers that are not admitted, as soon
-// as they have proven who they are. The bulk server asks the same function.
-type gate struct {
-	admit func(scheduler.PeerID) error
-}
+// gate turns away libp2p connections of peers that have been banned. Who is no
+// member does not come so far: the handshake fails.
+type gate struct{ members Members }
 
 var _ connmgr.ConnectionGater = gate{}
 
 // InterceptPeerDial implements connmgr.ConnectionGater.
-func (g gate) InterceptPeerDial(p libpeer.ID) bool { return g.admits(p) }
+func (g gate) InterceptPeerDial(p libpeer.ID) bool { return g.members.Banned(p.String()) == nil }
 
 // InterceptAddrDial implements connmgr.ConnectionGater.
 func (gate) InterceptAddrDial(libpeer.ID, ma.Multiaddr) bool { return true }
@@ -29,12 +25,8 @@ func (gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
 // InterceptSecured implements connmgr.ConnectionGater.
 func (g gate) InterceptSecured(_ network.Direction, p libpeer.ID, _ network.ConnMultiaddrs) bool {
-	return g.admits(p)
+	return g.members.Admit(p.String()) == nil
 }
 
 // InterceptUpgraded implements connmgr.ConnectionGater.
 func (gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
-
-func (g gate) admits(p libpeer.ID) bool {
-	return g.admit(scheduler.PeerID(p.String())) == nil
-}

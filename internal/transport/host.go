@@ -8,7 +8,6 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/connmgr"
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -62,26 +61,26 @@ const (
 // off here: QUIC, WebRTC, WebTransport, relays, hole punching, AutoNAT, port
 // mapping, ping, and all metrics. Identify stays, because discovery learns
 // from it which protocols a peer speaks.
-func newHost(key crypto.PrivKey, cfg Config, listen []ma.Multiaddr, announce ma.Multiaddr) (host.Host, error) {
+func newHost(id *identity, cfg Config, listen []ma.Multiaddr, announce ma.Multiaddr) (host.Host, error) {
 	resources, err := newResources(cfg.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("make resource limits: %w", err)
 	}
 	h, err := libp2p.New(
-		libp2p.Identity(key),
+		libp2p.Identity(id.key),
 		libp2p.UserAgent("p2pd"),
 		libp2p.NoListenAddrs, // listening is below: New leaks when it fails
 		libp2p.AddrsFactory(func(bound []ma.Multiaddr) []ma.Multiaddr { return withPort(announce, bound) }),
 		// Dialling from the listening port would collide with the peer's
 		// own dial and with connections that linger after a restart.
 		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(dialTimeout)),
-		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Security(libp2ptls.ID, newSecurity(id)),
 		libp2p.Muxer(yamux.ID, newMuxer()),
 		libp2p.ResourceManager(resources),
 		// The default manager cuts connections at random above 192. Ours
 		// are bounded by the resource limits and by Limits.Links.
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
-		libp2p.ConnectionGater(gate{admit: cfg.Admit}),
+		libp2p.ConnectionGater(gate{cfg.Members}),
 		libp2p.WithDialTimeout(dialTimeout),
 		// All addresses of a peer at once: dialTimeout leaves no time for
 		// one after the other.

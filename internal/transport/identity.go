@@ -11,6 +11,9 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	libpeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // maxKeyFile bounds what is read of a key file. A marshalled Ed25519 key has
@@ -56,6 +59,16 @@ func loadIdentity(path string) (crypto.PrivKey, error) {
 		return nil, fmt.Errorf("key file %s holds a key of type %s, want Ed25519", path, key.Type())
 	}
 	return key, nil
+}
+
+// IdentityOf is the peer ID of the key in path, which is made if there is none.
+func IdentityOf(path string) (scheduler.PeerID, error) {
+	key, err := loadIdentity(path)
+	if err != nil {
+		return "", err
+	}
+	id, err := libpeer.IDFromPrivateKey(key)
+	return scheduler.PeerID(id.String()), err
 }
 
 // makeIdentity writes a new key. The file appears whole or not at all: half

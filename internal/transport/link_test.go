@@ -280,24 +280,6 @@ func TestMessagesBeforeRunAreSent(t *testing.T) {
 	early.Send(b.Self(), peer.Bye{}) // after the end: nothing happens
 }
 
-func TestPeerThatIsNotAdmittedIsLost(t *testing.T) {
-	a := launch(t, loopback(t))
-	cfg := loopback(t)
-	cfg.Admit = func(id scheduler.PeerID) error { return fmt.Errorf("%s is a stranger", id) }
-	closed := launch(t, cfg)
-	closed.hold([]byte("secret"))
-	a.Send(closed.Self(), peer.Bye{})
-	if got := await(t, a.lost, "loss"); got.peer != closed.Self().ID {
-		t.Errorf("lost %+v", got)
-	}
-	if _, err := fetchAll(a, closed.Self(), piece.Sum([]byte("secret")), 0, 6); err == nil {
-		t.Error("a peer that is not admitted got bytes")
-	}
-	if len(closed.received) > 0 || len(closed.children) > 0 {
-		t.Error("the handler heard of a peer that is not admitted")
-	}
-}
-
 func TestRetriesOfADeadPeerSlowDown(t *testing.T) {
 	n := &neighbour{}
 	var last time.Duration

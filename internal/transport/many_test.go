@@ -82,7 +82,11 @@ func plainHost(t *testing.T) host.Host {
 	if err != nil {
 		t.Error(err)
 	}
-	h, err := newHost(key, cfg, nil, ma.StringCast("/ip4/127.0.0.1/tcp/0"))
+	id, err := newIdentity(key, everybody{})
+	if err != nil {
+		t.Error(err)
+	}
+	h, err := newHost(id, cfg, nil, ma.StringCast("/ip4/127.0.0.1/tcp/0"))
 	if err != nil {
 		t.Error(err)
 	}

@@ -144,6 +144,9 @@ func (s *server) answer(w *response, r *http.Request) (status int, err error) {
 	}
 	id, err := s.childOf(r)
 	if err != nil {
+		// The next request comes over a new connection, and with it a newer
+		// credential if there is one.
+		w.Header().Set("Connection", "close")
 		return http.StatusForbidden, err
 	}
 	ctx := r.Context()
@@ -223,7 +226,7 @@ func (s *server) childOf(r *http.Request) (scheduler.PeerID, error) {
 	if c.err != nil {
 		return "", c.err
 	}
-	if err := s.cfg.Admit(c.id); err != nil {
+	if err := s.cfg.Members.Admit(string(c.id)); err != nil {
 		return "", fmt.Errorf("peer is not admitted: %w", err)
 	}
 	return c.id, nil
@@ -250,22 +253,25 @@ func provenChild(r *http.Request) (scheduler.PeerID, error) {
 
 // secure puts the libp2p identity's TLS over listener. Any peer may connect;
 // who it is comes from its certificate.
-func secure(listener net.Listener, identity *libp2ptls.Identity) net.Listener {
+func secure(listener net.Listener, identity *identity) net.Listener {
 	return tls.NewListener(listener, &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// libp2p's configs are good for one handshake each.
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return bulkTLS(identity, ""), nil
+			return bulkTLS(identity, "")
 		},
 	})
 }
 
 // bulkTLS is the configuration of one connection with the peer of that ID;
 // an empty ID accepts any peer that proves one.
-func bulkTLS(identity *libp2ptls.Identity, id libpeer.ID) *tls.Config {
-	config, _ := identity.ConfigForPeer(id)
+func bulkTLS(identity *identity, id libpeer.ID) (*tls.Config, error) {
+	config, _, err := identity.config(id)
+	if err != nil {
+		return nil, err
+	}
 	config.NextProtos = []string{"http/1.1"}
 	// Small first records help pages to render, not pieces to arrive.
 	config.DynamicRecordSizingDisabled = true
-	return config
+	return config, nil
 }

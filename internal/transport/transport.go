@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -20,6 +19,7 @@ import (
 type Transport struct {
 	self   scheduler.Peer
 	links  *links
+	id     *identity
 	server *server
 	client *client
 	bulk   net.Listener
@@ -40,36 +40,36 @@ func New(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	identity, err := libp2ptls.NewIdentity(key)
+	id, err := newIdentity(key, cfg.Members)
 	if err != nil {
-		return nil, fmt.Errorf("make TLS identity: %w", err)
+		return nil, err
 	}
 	bulk, err := net.Listen("tcp", cfg.Bulk)
 	if err != nil {
 		return nil, fmt.Errorf("listen for bulk pieces: %w", err)
 	}
-	h, self, err := listen(key, cfg)
+	h, self, err := listen(id, cfg)
 	if err != nil {
 		bulk.Close()
 		return nil, err
 	}
-	t := &Transport{self: self, bulk: bulk}
+	t := &Transport{self: self, bulk: bulk, id: id}
 	if t.self.Bulk, err = advertisedBulk(cfg, bulk); err != nil {
 		bulk.Close()
 		h.Close()
 		return nil, err
 	}
 	if !cfg.ClearBulk {
-		t.bulk = secure(bulk, identity)
+		t.bulk = secure(bulk, id)
 	}
 	t.links = newLinks(h, cfg, &t.count)
 	t.server = newServer(cfg, &t.count)
-	t.client = newClient(cfg, h.ID(), identity, &t.count)
+	t.client = newClient(cfg, h.ID(), id, &t.count)
 	return t, nil
 }
 
 // listen starts the libp2p host and says how others reach it.
-func listen(key crypto.PrivKey, cfg Config) (host.Host, scheduler.Peer, error) {
+func listen(id *identity, cfg Config) (host.Host, scheduler.Peer, error) {
 	self := scheduler.Peer{Zone: cfg.Zone, Rack: cfg.Rack}
 	bind, err := listenAddrs(cfg.Listen)
 	if err != nil {
@@ -83,7 +83,7 @@ func listen(key crypto.PrivKey, cfg Config) (host.Host, scheduler.Peer, error) {
 	if err != nil {
 		return nil, self, err
 	}
-	h, err := newHost(key, cfg, bind, announce)
+	h, err := newHost(id, cfg, bind, announce)
 	if err != nil {
 		return nil, self, err
 	}
@@ -123,7 +123,13 @@ func (t *Transport) Run(ctx context.Context, h peer.Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t.links.start(h)
+	var sweep sync.WaitGroup
+	if t.id.members != Members(everybody{}) {
+		sweep.Go(func() { t.links.sweep(ctx, t.id.members) })
+	}
 	err := t.server.serve(ctx, t.bulk, h)
+	cancel()
+	sweep.Wait()
 	t.client.close()
 	if stopErr := t.links.stop(); err == nil && stopErr != nil {
 		err = fmt.Errorf("close libp2p host: %w", stopErr)

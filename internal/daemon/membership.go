@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/p2pd/p2pd/internal/member"
+	"github.com/p2pd/p2pd/internal/metrics"
+	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/internal/transport"
+)
+
+// MembershipConfig is how a node joins a closed cluster. Without a TokenFile the
+// cluster is open.
+type MembershipConfig struct {
+	// TokenFile has a join token, or the platform's. It is read anew whenever
+	// a credential is asked for.
+	TokenFile string `json:"tokenFile"`
+	// ClusterKeyFile has the cluster's public key, which join tokens bring
+	// with them.
+	ClusterKeyFile string `json:"clusterKeyFile"`
+	// Node is the machine's name; empty: its host name.
+	Node string `json:"node"`
+}
+
+func (c *MembershipConfig) flags(fs *pflag.FlagSet) {
+	text(fs, &c.TokenFile, "membership-token-file", "`file` with a join token ('scheduler token' prints one) or a service account's; empty: the cluster is open to everybody")
+	text(fs, &c.ClusterKeyFile, "membership-cluster-key-file", "`file` with the cluster's public key or certificate, for tokens that do not bring it; join tokens do")
+	text(fs, &c.Node, "membership-node", "`name` of this machine; empty: its host name")
+}
+
+// membership checks what is configured.
+func (p *problems) membership(c *NodeConfig) {
+	m := c.Membership
+	if c.closed() && !c.Peer.BulkTLS {
+		p.add("peer.bulkTLS", false, "would give pieces to everybody: peers cannot prove there that they are members; turn it on, or take membership.tokenFile away")
+	}
+	if m.ClusterKeyFile != "" && m.TokenFile == "" {
+		p.add("membership.clusterKeyFile", m.ClusterKeyFile, "is of no use without membership.tokenFile")
+	}
+	if e := c.EmbeddedScheduler; e.Enabled && m.TokenFile != "" {
+		p.add("membership.tokenFile", m.TokenFile, "is of no use with embeddedScheduler.enabled: this node makes its cluster's tokens; remove it")
+	}
+	if e := c.EmbeddedScheduler.Membership; e != modeToken && e != modeOpen {
+		p.add("embeddedScheduler.membership", e, "is no mode; use token or open")
+	}
+}
+
+// closed reports whether this node belongs to a closed cluster.
+func (c *NodeConfig) closed() bool {
+	return c.Membership.TokenFile != "" || c.EmbeddedScheduler.Enabled && c.EmbeddedScheduler.Membership != modeOpen
+}
+
+// clusterKeyHere is where an embedded scheduler keeps the cluster's key.
+func (c *NodeConfig) clusterKeyHere() string { return filepath.Join(c.Store.Path, "cluster.key") }
+
+// papers are what a node joins and proves itself with; nil in an open cluster.
+type papers struct {
+	cluster member.Public
+	pass    *member.Pass
+	token   func() (string, error)
+	node    string
+}
+
+// newPapers opens them for the peer of that ID.
+func newPapers(c NodeConfig, peer string) (p *papers, err error) {
+	if !c.closed() {
+		return nil, nil
+	}
+	p = &papers{node: c.Membership.Node}
+	if p.node == "" {
+		if p.node, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("membership.node: %w", err)
+		}
+	}
+	if c.EmbeddedScheduler.Enabled {
+		err = p.issueHere(c.clusterKeyHere())
+	} else {
+		err = p.readHere(c.Membership)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.pass, err = member.OpenPass(p.cluster, peer, filepath.Join(c.Store.Path, "credential"))
+	return p, err
+}
+
+// issueHere is for the node that has the cluster's scheduler in it.
+func (p *papers) issueHere(file string) error {
+	key, _, err := member.OpenKey(file)
+	if err != nil {
+		return fmt.Errorf("embeddedScheduler: %w", err)
+	}
+	p.cluster = key.Public()
+	p.token = func() (string, error) {
+		t, err := key.Mint(time.Now().Add(time.Minute))
+		return t.Reveal(), err
+	}
+	return nil
+}
+
+// readHere is for all other nodes.
+func (p *papers) readHere(c MembershipConfig) (err error) {
+	p.token = func() (string, error) { return member.ReadToken(c.TokenFile) }
+	if c.ClusterKeyFile != "" {
+		if p.cluster, err = member.ReadPublic(c.ClusterKeyFile); err != nil {
+			return fmt.Errorf("membership.clusterKeyFile: %w", err)
+		}
+		return nil
+	}
+	text, err := p.token()
+	if err != nil {
+		return fmt.Errorf("membership.tokenFile: %w", err)
+	}
+	if !member.IsToken(text) {
+		return fmt.Errorf("membership.tokenFile: %s has no join token, and other tokens do not say whose cluster they are for; name the cluster's public key in membership.clusterKeyFile", c.TokenFile)
+	}
+	t, err := member.ParseToken(text)
+	if err != nil {
+		return fmt.Errorf("membership.tokenFile: %s: %w", c.TokenFile, err)
+	}
+	p.cluster = t.Cluster
+	return nil
+}
+
+// forTransport is what the transport asks about others; nil for everybody.
+func (p *papers) forTransport() transport.Members {
+	if p == nil {
+		return nil // not a nil in an interface
+	}
+	return p.pass
+}
+
+// forScheduler is what the scheduler's client proves itself with.
+func (p *papers) forScheduler(t *transport.Transport, zone string) (*rpc.Membership, error) {
+	if p == nil {
+		return nil, nil
+	}
+	certificate, err := t.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	return &rpc.Membership{
+		Certificate: certificate, Scheduler: func(k any) bool { return p.cluster.Equal(k) },
+		Pass: p.pass, Token: p.token, Node: p.node, Zone: zone,
+	}, nil
+}
+
+// membershipMetrics are for those who watch that credentials are renewed.
+func (n *Node) membershipMetrics() []metrics.Metric {
+	if n.papers == nil {
+		return nil
+	}
+	left := int64(0)
+	if own := n.papers.pass.Own(); own.Peer != "" {
+		left = max(int64(time.Until(own.Expires).Seconds()), 0)
+	}
+	return []metrics.Metric{metrics.Gauge("p2pd_credential_seconds_left", "How long the credential of this peer is good; 0: it has none.", left)}
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pd/p2pd/internal/member"
+)
+
+// tokenCommand is "token" of both programs; keyFile says where the key is.
+func tokenCommand(keyFile func() (string, error)) *cobra.Command {
+	var life time.Duration
+	cmd := &cobra.Command{
+		Use: "token", Short: "Print a token that lets nodes join the cluster", Args: cobra.NoArgs,
+		Long: `token makes a join token out of the cluster's key, which it makes too if there is none. Put it into
+a file on each node, readable for p2pd alone, and name that in membership.tokenFile. Its ID, which
+goes to standard error, takes it back by membership.refuseTokens.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := keyFile()
+			if err != nil {
+				return err
+			}
+			if err := printToken(cmd.OutOrStdout(), cmd.ErrOrStderr(), file, life); err != nil {
+				return runError{err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&life, "ttl", 0, "how long the token lets nodes in; 0: for good")
+	return cmd
+}
+
+func printToken(out, notes io.Writer, file string, life time.Duration) error {
+	if life < 0 {
+		return fmt.Errorf("--ttl %s is negative; use 24h or so, or 0 for good", life)
+	}
+	key, _, err := member.OpenKey(file)
+	if err != nil {
+		return err
+	}
+	var until time.Time
+	if life > 0 {
+		until = time.Now().Add(life)
+	}
+	t, err := key.Mint(until)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, t.Reveal())
+	if until.IsZero() {
+		fmt.Fprintf(notes, "%s, good until it is refused\n", t)
+	} else {
+		fmt.Fprintf(notes, "%s, good until %s\n", t, until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// pinCommand is "pin" of both programs.
+func pinCommand(keyFile func() (string, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: "pin", Short: "Print the cluster's public key", Args: cobra.NoArgs,
+		Long: `pin prints the public half of the cluster's key, for membership.clusterKeyFile of nodes whose tokens
+do not bring it. It is no secret.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := keyFile()
+			if err != nil {
+				return err
+			}
+			key, _, err := member.OpenKey(file)
+			if err != nil {
+				return runError{err}
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), key.Public())
+			return nil
+		},
+	}
+}

@@ -1,0 +1,8 @@
+// Package kubernetes asks the API server of the cluster that a pod runs in,
+// in the pod's own name: whose service account's token that is, and what a
+// node's labels are. It is two requests, so it needs no client library.
+//
+// It does not know what the answers are for.
+//
+// Start reading at InCluster and Client.Review.
+package kubernetes

@@ -1,0 +1,138 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+)
+
+const (
+	// maxName bounds the name of a node or zone in an EnrolRequest.
+	maxName = 255
+	// enrolWait is how long one call may take; the scheduler may have to ask
+	// its platform.
+	enrolWait = 10 * time.Second
+	// renewRetry is how long a peer that was refused a new credential waits
+	// before it asks again, while the old one is good.
+	renewRetry = time.Minute
+)
+
+// Pass is this node's membership. *member.Pass is one.
+type Pass interface {
+	// Card is the credential to show; nil if there is none that is good.
+	Card() []byte
+	// RenewAt is when to ask for the next one.
+	RenewAt() time.Time
+	// Accept takes a credential. It fails if that is no good, or cannot be
+	// kept; in the latter case Card has it all the same.
+	Accept(credential []byte) error
+}
+
+// Membership is how a client of a closed cluster proves who it is and gets its
+// credential.
+type Membership struct {
+	// Certificate proves this peer's ID, as libp2p's TLS does.
+	Certificate tls.Certificate
+	// Scheduler says whether that is the public key of the cluster, which all
+	// of its schedulers show.
+	Scheduler func(key any) bool
+	Pass      Pass
+	// Token is what to enrol with. It is called each time, as tokens change.
+	Token func() (string, error)
+	// Node and Zone are what this peer says of itself.
+	Node, Zone string
+}
+
+// errOtherCluster says that whoever answers does not have the cluster's key.
+var errOtherCluster = errors.New("whoever answers there does not have the cluster's key: it is no scheduler of this cluster, or this node's token or clusterKeyFile is another cluster's")
+
+// credentials are how the client connects. No membership is plaintext.
+func (m *Membership) credentials() credentials.TransportCredentials {
+	if m == nil {
+		return insecure.NewCredentials()
+	}
+	return credentials.NewTLS(&tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{m.Certificate},
+		ServerName: "p2pd-scheduler", // not looked at
+		// The key is pinned, which says more than any name in a certificate.
+		InsecureSkipVerify: true, //nolint:gosec // VerifyPeerCertificate checks
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			cert, err := x509.ParseCertificate(raw[0])
+			if err != nil {
+				return err
+			}
+			if !m.Scheduler(cert.PublicKey) {
+				return errOtherCluster
+			}
+			return nil
+		},
+	})
+}
+
+// showing shows the credential beside each call. It implements
+// credentials.PerRPCCredentials.
+type showing struct{ pass Pass }
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (s showing) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	card := s.pass.Card()
+	if card == nil {
+		return nil, nil
+	}
+	return map[string]string{credentialKey: string(card)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (showing) RequireTransportSecurity() bool { return true }
+
+// enrol asks for a credential.
+func (m *Membership) enrol(ctx context.Context, svc p2pdv1.MembershipServiceClient) error {
+	token, err := m.Token()
+	if err != nil {
+		return fmt.Errorf("enrol: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, enrolWait)
+	defer cancel()
+	r, err := svc.Enrol(ctx, &p2pdv1.EnrolRequest{Token: token, Node: m.Node, Zone: m.Zone}, grpc.WaitForReady(true))
+	if err != nil {
+		return fmt.Errorf("enrol: %w", err)
+	}
+	if err := m.Pass.Accept(r.GetCredential()); err != nil && m.Pass.Card() == nil {
+		return fmt.Errorf("enrol: %w", err)
+	}
+	return nil
+}
+
+// renew asks for new credentials, each when its time has come, until ctx ends.
+func (c *Client) renew(ctx context.Context, svc p2pdv1.MembershipServiceClient) {
+	m := c.cfg.Membership
+	for {
+		select {
+		case <-time.After(time.Until(m.Pass.RenewAt())):
+		case <-ctx.Done():
+			return
+		}
+		err := m.enrol(ctx, svc)
+		if err == nil {
+			c.log.Info("credential renewed")
+			continue
+		}
+		if ctx.Err() == nil {
+			c.log.Warn("the scheduler gives this peer no new credential; the old one is good until it expires", "err", err)
+		}
+		select {
+		case <-time.After(renewRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
