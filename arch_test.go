@@ -43,6 +43,7 @@ var houses = []house{
 	{"internal/discovery", 3},
 	{"internal/metrics", 3},
 	{"internal/importer", 3},
+	{"internal/kubernetes", 3},
 	{"internal/mirror", 3},
 	{"internal/origin", 3},
 	{"internal/rpc", 3},
@@ -59,6 +60,7 @@ var houses = []house{
 	{"internal/api", 0},
 	{"internal/journal", 0},
 	{"proto", 0},
+	{"internal/member", 0},
 	{"internal/secret", 0},
 	{"internal/throttle", 0}, // a helper that two adapters share
 }

@@ -73,6 +73,9 @@ func strangersOf(ctx context.Context) func(*lab.Lab) (*lab.Swarm, error) {
 	return func(l *lab.Lab) (*lab.Swarm, error) {
 		s := &lab.Swarm{}
 		for i := range nodes {
+			if err := l.Enrol(i); err != nil { // long ago
+				return nil, err
+			}
 			d, err := l.StartNode(ctx, i, bootstrap(l))
 			if err != nil {
 				return nil, err

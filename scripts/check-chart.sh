@@ -34,6 +34,27 @@ has defaults 'release-p2pd-node.p2pd.svc:7301'
 has defaults 'value: "483183820"' # nine tenths of 512Mi
 hasnt defaults 'hostNetwork'
 hasnt defaults 'kind: PodMonitor'
+has defaults 'mode: kubernetes'
+has defaults 'serviceAccounts:'
+has defaults 'audience: p2pd'
+has defaults 'resources: [tokenreviews]'
+# Nodes know the schedulers by the certificate; the key is the schedulers' alone.
+[ "$(grep -c 'secretName' "$out/defaults.yaml")" = 1 ] || fail "the cluster's key is mounted elsewhere than at the scheduler"
+awk '/^  tls.key: /{print $2}' "$out/defaults.yaml" | base64 -d >"$out/tls.key"
+awk '/^  cluster.crt: /{on = 1; next} on && !/^    / {on = 0} on {print substr($0, 5)}' "$out/defaults.yaml" >"$out/cluster.crt"
+chmod 0600 "$out/tls.key"
+"$out/bin/scheduler" pin --membership-key-file "$out/tls.key" >"$out/pin"
+"$out/bin/scheduler" pin "$out/cluster.crt" | cmp - "$out/pin" || fail "the certificate is not of the key"
+render open --set membership.mode=open
+hasnt open 'kind: ClusterRole'
+hasnt open 'kind: Secret'
+has open 'mode: open'
+render elsewhere --set scheduler.enabled=false,scheduler.address=s.example:7310,membership.tokenSecret=join
+has elsewhere 'secretName: join'
+hasnt elsewhere 'kind: ClusterRole'
+render secret --set membership.existingSecret=mine --set-file membership.certificate="$out/cluster.crt"
+has secret 'secretName: mine'
+hasnt secret 'kind: Secret'
 render host --set node.network=host
 has host 'hostNetwork: true'
 has host 'listen: 127.0.0.1:7300'
@@ -49,6 +70,9 @@ has full 'capacity: 50GiB'
 has full 'registry=a.example'
 has full 'kind: PodMonitor'
 # What the chart needs to say itself, nobody else can.
+printf 'node: {resources: {limits: {memory: 536870912}}}\n' >"$out/number.values"
+render number -f "$out/number.values"
+has number 'value: "483183820"'
 render stubborn --set node.config.http.listen=127.0.0.1:1,scheduler.config.listen=127.0.0.1:1
 hasnt stubborn '127.0.0.1:1'
 
@@ -63,5 +87,7 @@ refused --set image.repository=r --set node.network=bridge
 refused --set image.repository=r --set node.mirrorPort=0
 refused --set image.repository=r --set containerd.socket=run.sock
 refused --set image.repository=r --set scheduler.address=nowhere
+refused --set image.repository=r --set membership.mode=none
+refused --set image.repository=r --set membership.existingSecret=absent
 refused --set image.repository=r --set node.resources.limits.memory=1.5Gi
 echo "chart: ok"

@@ -87,9 +87,10 @@ func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 	p := l.Net.Scheduler
 	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort)}
 	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
-		"listen": p.At(schedulerPort),
-		"http":   map[string]any{"listen": d.http},
-		"admin":  map[string]any{"listen": ""},
+		"admin":      map[string]any{"listen": ""},
+		"listen":     p.At(schedulerPort),
+		"http":       map[string]any{"listen": d.http},
+		"membership": l.cluster.guard(),
 	})
 }
 
@@ -103,11 +104,12 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 	}
 	here := loopback(p)
 	config := map[string]any{
-		"mirror":    map[string]any{"listen": here.At(mirrorPort)},
-		"peer":      map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
-		"http":      map[string]any{"listen": here.At(httpPort), "pprof": true},
-		"scheduler": map[string]any{"address": l.SchedulerAddress()},
-		"store":     map[string]any{"path": store, "capacity": "20GiB"},
+		"mirror":     map[string]any{"listen": here.At(mirrorPort)},
+		"membership": l.cluster.pass(),
+		"peer":       map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
+		"http":       map[string]any{"listen": here.At(httpPort), "pprof": true},
+		"scheduler":  map[string]any{"address": l.SchedulerAddress()},
+		"store":      map[string]any{"path": store, "capacity": "20GiB"},
 		// The machine's own containerd is none of the lab's business.
 		"containerd": map[string]any{"socket": ""},
 		// The one registry there is; no other must be asked by mistake.

@@ -29,6 +29,7 @@ type Lab struct {
 	Net      *Network
 	Registry *Registry
 
+	cluster cluster
 	closers []func(context.Context) error // run last to first
 }
 
@@ -62,6 +63,9 @@ func Open(ctx context.Context, cfg Config) (_ *Lab, err error) {
 		return nil, err
 	}
 	l.OnClose(l.Net.Close)
+	if l.cluster, err = l.newCluster(); err != nil {
+		return nil, err
+	}
 	if l.Registry, err = l.startRegistry(ctx); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ func (l *Lab) StartSecureNode(ctx context.Context, i int, s SecureNode) (*Daemon
 	d := &Daemon{Place: p, http: here.At(httpPort)}
 	return d, l.startDaemon(ctx, d, program, nil, map[string]any{
 		"mirror":             map[string]any{"listen": here.At(mirrorPort)},
+		"membership":         l.cluster.pass(),
 		"peer":               map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
 		"http":               map[string]any{"listen": d.http},
 		"scheduler":          map[string]any{"address": l.Net.Scheduler.At(schedulerPort)},
@@ -59,6 +60,7 @@ func (l *Lab) StartTalkingScheduler(ctx context.Context) (*Daemon, error) {
 	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort)}
 	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
 		"listen": p.At(schedulerPort), "http": map[string]any{"listen": d.http}, "admin": map[string]any{"listen": ""}, "log": map[string]any{"level": "debug"},
+		"membership": l.cluster.guard(),
 	})
 }
 

@@ -61,10 +61,18 @@ func printToken(out, notes io.Writer, file string, life time.Duration) error {
 // pinCommand is "pin" of both programs.
 func pinCommand(keyFile func() (string, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "pin", Short: "Print the cluster's public key", Args: cobra.NoArgs,
+		Use: "pin [CERTIFICATE]", Short: "Print the cluster's public key", Args: cobra.MaximumNArgs(1),
 		Long: `pin prints the public half of the cluster's key, for membership.clusterKeyFile of nodes whose tokens
-do not bring it. It is no secret.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+do not bring it; or the public key that a file with a certificate has. It is no secret.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				p, err := member.ReadPublic(args[0])
+				if err != nil {
+					return runError{err}
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), p)
+				return nil
+			}
 			file, err := keyFile()
 			if err != nil {
 				return err

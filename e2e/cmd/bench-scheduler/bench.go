@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -117,7 +118,10 @@ func (b *bench) attach(ctx context.Context, running *errgroup.Group, image []lay
 	opening, octx := errgroup.WithContext(ctx)
 	opening.SetLimit(attachAtOnce)
 	for i := range b.peers {
-		n := newNode(i, image)
+		n, err := newNode(b.lab, i, image)
+		if err != nil {
+			return peers, errors.Join(err, opening.Wait())
+		}
 		peers = append(peers, n)
 		opening.Go(func() error {
 			running.Go(func() error { return n.stream(ctx, b.lab.SchedulerAddress()) })

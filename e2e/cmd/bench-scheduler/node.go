@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/p2pd/p2pd/e2e/lab"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -34,6 +35,7 @@ type layer struct {
 // client that p2pd has, and only pretends to move pieces.
 type node struct {
 	self     scheduler.Peer
+	member   *rpc.Membership
 	image    []layer
 	attached chan struct{}
 	answered chan struct{}
@@ -48,26 +50,31 @@ type node struct {
 	again  int // streams after the first
 }
 
-func newNode(i int, image []layer) *node {
+func newNode(in *lab.Lab, i int, image []layer) (*node, error) {
+	id, member, err := newMember(in)
+	if err != nil {
+		return nil, err
+	}
 	host := fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
 	n := &node{
 		self: scheduler.Peer{
-			ID:    scheduler.PeerID(fmt.Sprintf("12D3KooWSchedulerBenchmarkPeer%022d", i)),
+			ID:    id,
 			Addrs: []string{"/ip4/" + host + "/tcp/7301"}, Bulk: host + ":7302",
 			Zone: fmt.Sprint("z", i%3), Rack: fmt.Sprint("r", i/20),
 		},
-		image: image, attached: make(chan struct{}), answered: make(chan struct{}),
+		member: member,
+		image:  image, attached: make(chan struct{}), answered: make(chan struct{}),
 		met: make(map[piece.Digest][]scheduler.PeerID),
 	}
 	for _, l := range image {
 		n.have = append(n.have, piece.NewBitfield(l.layout.Count()))
 	}
-	return n
+	return n, nil
 }
 
 // stream keeps the stream up until ctx ends.
 func (n *node) stream(ctx context.Context, address string) error {
-	return rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.self, Handler: n}).Run(ctx)
+	return rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.self, Handler: n, Membership: n.member}).Run(ctx)
 }
 
 // Attached implements rpc.Handler.

@@ -37,11 +37,41 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* p2pd.closed: whether this release has a cluster that it closes itself */ -}}
+{{- define "p2pd.closed" -}}
+{{- and .Values.scheduler.enabled (eq .Values.membership.mode "kubernetes") -}}
+{{- end -}}
+
+{{- /* p2pd.membership: how nodes join */ -}}
+{{- define "p2pd.membership" -}}
+{{- if .Values.membership.tokenSecret -}}
+tokenFile: /var/run/p2pd/join/token
+{{- else if eq (include "p2pd.closed" .) "true" -}}
+tokenFile: /var/run/p2pd/account/token
+clusterKeyFile: /etc/p2pd-cluster/cluster.crt
+{{- else -}}
+tokenFile: ""
+{{- end -}}
+{{- end -}}
+
+{{- /* p2pd.guard: whom schedulers let in */ -}}
+{{- define "p2pd.guard" -}}
+{{- if eq (include "p2pd.closed" .) "true" -}}
+mode: kubernetes
+keyFile: /etc/p2pd-cluster/tls.key
+serviceAccounts: [{{ printf "%s/%s-node" .Release.Namespace (include "p2pd.fullname" .) }}]
+{{- else -}}
+mode: open
+{{- end -}}
+{{- end -}}
+
 {{- /* p2pd.memory: bytes of a Kubernetes quantity, nine tenths of them */ -}}
 {{- define "p2pd.goMemLimit" -}}
 {{- if . -}}
-{{- $n := regexFind "^[0-9]+" (toString .) | int64 -}}
-{{- $unit := regexReplaceAll "^[0-9]+" (toString .) "" -}}
+{{- /* A number in a values file arrives as a float: 5.36870912e+08. */ -}}
+{{- $text := kindIs "float64" . | ternary (printf "%d" (int64 .)) (toString .) -}}
+{{- $n := regexFind "^[0-9]+" $text | int64 -}}
+{{- $unit := regexReplaceAll "^[0-9]+" $text "" -}}
 {{- $by := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
 {{- if not (hasKey $by $unit) }}{{ fail (printf "resources.limits.memory %q: write it as a whole number with Ki, Mi, Gi, k, M, G or nothing" (toString .)) }}{{ end -}}
 {{- div (mul $n (get $by $unit) 9) 10 -}}
@@ -58,13 +88,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   "store" (dict "path" "/var/lib/p2pd")
   "discovery" (dict "bootstrap" (dig "discovery" "bootstrap" (list (printf "%s-node.%s.svc:7301" (include "p2pd.fullname" .) .Release.Namespace)) .Values.node.config))
   "scheduler" (dict "address" (include "p2pd.schedulerAddress" .))
+  "membership" (include "p2pd.membership" . | fromYaml)
   "containerd" (.Values.containerd.content | ternary (dict "socket" (printf "/host/run/%s" (base .Values.containerd.socket)) "root" .Values.containerd.root) (dict "socket" ""))
 -}}
 {{- mergeOverwrite (deepCopy .Values.node.config) $own | toYaml -}}
 {{- end -}}
 
 {{- define "p2pd.schedulerConfig" -}}
-{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311")) | toYaml -}}
+{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml)) | toYaml -}}
 {{- end -}}
 
 {{- /* p2pd.setup: the flags that setup and restore share */ -}}
