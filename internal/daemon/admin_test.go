@@ -20,6 +20,7 @@ func hubAt(t *testing.T, listen, tokenFile string) (*daemon.Hub, *running, error
 	t.Helper()
 	cfg := daemon.DefaultHubConfig()
 	cfg.Listen, cfg.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Membership.Mode = "open"
 	cfg.Admin = daemon.AdminConfig{Listen: listen, TokenFile: tokenFile}
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
