@@ -66,7 +66,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{cfg: cfg, http: &http.Client{
 		Timeout: askTimeout,
-		Transport: &http.Transport{
+		Transport: &http.Transport{ //nolint:forbidigo // the API server of this cluster, whose certificate is known
 			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
 		},

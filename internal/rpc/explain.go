@@ -40,7 +40,7 @@ func (c *Client) speaksTLS(ctx context.Context) bool {
 	defer raw.Close()
 	conn := tls.Client(raw, &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
-		InsecureSkipVerify: true, //nolint:gosec // only to see whether it is TLS
+		InsecureSkipVerify: true, //nolint:gosec,forbidigo // only to see whether it is TLS
 	})
 	return conn.HandshakeContext(ctx) == nil
 }

@@ -28,7 +28,7 @@ import (
 // but enrol.
 
 // credentialKey is the metadata that has the caller's credential.
-const credentialKey = "p2pd-credential-bin"
+const credentialKey = "p2pd-credential-bin" //nolint:gosec // a name
 
 // Warden decides who is let in. *member.Authority is one. It is called from many
 // goroutines.

@@ -190,14 +190,17 @@ func TestWhoIsRefused(t *testing.T) {
 		"malformed": {"p2pd1.x.y", "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			id, m := c.member(one.token)
 			_, l := attachTo(t, c.addr, id, m)
 			l.await(t, one.says)
 		})
 	}
-	if n := len(c.core.events); n > 0 {
-		t.Errorf("the core heard of strangers: %d events", n)
-	}
+	t.Cleanup(func() {
+		if n := len(c.core.events); n > 0 {
+			t.Errorf("the core heard of strangers: %d events", n)
+		}
+	})
 }
 
 func TestAWithdrawnTokenLetsNobodyIn(t *testing.T) {
@@ -285,11 +288,13 @@ func TestAnImpostorOfASchedulerIsNotSpokenTo(t *testing.T) {
 func TestSidesThatAreSetUpDifferentlySayWhatToDo(t *testing.T) {
 	t.Parallel()
 	t.Run("open node, closed scheduler", func(t *testing.T) {
+		t.Parallel()
 		c := newClosed(t, member.AuthorityConfig{})
 		_, l := attachTo(t, c.addr, "p", nil)
 		l.await(t, "scheduler token")
 	})
 	t.Run("closed node, open scheduler", func(t *testing.T) {
+		t.Parallel()
 		_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: newCore()})
 		c := newClosed(t, member.AuthorityConfig{})
 		id, m := c.member(c.token(time.Time{}))
