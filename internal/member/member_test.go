@@ -166,10 +166,10 @@ func TestCredentials(t *testing.T) {
 		want error
 		any  bool
 	}{
-		"its own":        {alice, time.Now(), nil, false},
-		"another's":      {bob, time.Now(), ErrOtherPeer, false},
-		"too late":       {alice, c.Expires, ErrExpired, false},
-		"clock slow":     {alice, c.Issued.Add(-time.Minute), nil, false},
+		"its own":     {alice, time.Now(), nil, false},
+		"another's":   {bob, time.Now(), ErrOtherPeer, false},
+		"too late":    {alice, c.Expires, ErrExpired, false},
+		"clock slow":  {alice, c.Issued.Add(-time.Minute), nil, false},
 		"clock wrong": {alice, c.Issued.Add(-time.Hour), nil, true},
 	} {
 		err := got.Check(one.peer, one.at)
