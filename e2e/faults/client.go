@@ -65,6 +65,8 @@ func digestOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(
 
 // get reads a blob from an offset to its end into sum. It returns how much came.
 func (c *client) get(ctx context.Context, base, query string, b target, off int64, sum io.Writer) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+b.path()+query, nil)
 	if err != nil {
 		return 0, err
@@ -85,10 +87,32 @@ func (c *client) get(ctx context.Context, base, query string, b target, off int6
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300)) // says more, or nothing
 		return 0, fmt.Errorf("%s: %s", resp.Status, text)
 	}
-	n, err := io.Copy(sum, resp.Body)
+	body := io.Reader(resp.Body)
+	if base == c.origin { // its stalls last for as long as the connection
+		idle := time.AfterFunc(originPatience, cancel)
+		defer idle.Stop()
+		body = &patient{resp.Body, idle}
+	}
+	n, err := io.Copy(sum, body)
 	if err == nil && n != b.size-off {
 		err = fmt.Errorf("a body of %d bytes, expected %d", n, b.size-off)
 	}
+	return n, err
+}
+
+// originPatience is for an origin that stops in the middle of a body. For p2pd
+// there is none: it must not do that.
+const originPatience = 15 * time.Second
+
+// patient puts its timer off whenever bytes come.
+type patient struct {
+	io.Reader
+	idle *time.Timer
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.idle.Reset(originPatience)
 	return n, err
 }
 

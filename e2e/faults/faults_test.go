@@ -99,7 +99,7 @@ func historyFile(seed uint64) string {
 // keepLogs moves the logs of a run that failed beside its history.
 func keepLogs(t *testing.T, dir string) {
 	t.Helper()
-	keep := strings.TrimRight(dir, "/") + "-failed-logs"
+	keep := strings.Replace(dir, "p2pd-lab-", "p2pd-faults-logs-", 1)
 	if err := os.MkdirAll(keep, 0o755); err != nil {
 		t.Error(err)
 		return

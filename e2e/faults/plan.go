@@ -46,7 +46,7 @@ const (
 	// stormLength is how long faults may be in force, one after the other or
 	// together; a round is a storm and the quiet after it.
 	stormLength = 18 * time.Second
-	roundLength = 30 * time.Second
+	roundLength = 35 * time.Second
 	// shortest and longest are for one fault. The longest is more than any
 	// time-out between the parts.
 	shortest, longest = 2 * time.Second, 9 * time.Second

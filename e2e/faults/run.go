@@ -14,6 +14,9 @@ import (
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
+// calm is longer than p2pd takes an origin for down that did not answer.
+const calm = 7 * time.Second
+
 // shunned is longer than peers keep away from one that sent false bytes.
 const shunned = 15 * time.Minute
 
@@ -69,6 +72,7 @@ func (s *stage) round(ctx context.Context, cat *catalog, private lab.Image, seed
 	if err := s.wellAgain(ctx); err != nil {
 		return err
 	}
+	sleep(ctx, calm)
 	return s.quiet(ctx, cat, round+1, false)
 }
 

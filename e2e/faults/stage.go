@@ -86,7 +86,7 @@ func (s *stage) mount(ctx context.Context, i int) error {
 // startNode starts p2pd on a node, or starts it again.
 func (s *stage) startNode(ctx context.Context, i int, env ...string) error {
 	d, err := s.StartNode(ctx, i, append([]string{
-		"P2PD_DISCOVERY_BOOTSTRAP=" + s.PeerAddress((i+1)%s.Nodes), "P2PD_ACCESS_MODES=" + lab.RegistryHost + "=basic", "P2PD_STORE_CAPACITY=" + fmt.Sprint(int64(diskSize)), "P2PD_STORE_KEEP_FREE=8MiB",
+		"P2PD_DISCOVERY_BOOTSTRAP=" + s.PeerAddress((i+1)%s.Nodes), "P2PD_MIRROR_DRAIN=3s", "P2PD_ACCESS_MODES=" + lab.RegistryHost + "=basic", "P2PD_STORE_CAPACITY=" + fmt.Sprint(int64(diskSize)), "P2PD_STORE_KEEP_FREE=8MiB",
 	}, env...)...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,6 +295,10 @@ func (s *stage) hub(p lab.Place) string { return strings.TrimSuffix(p.Netns, p.N
 // part has a route between node i and the other nodes end in the void: at the
 // node itself, or at the others.
 func (s *stage) part(ctx context.Context, i int, route string, here bool) (ending, error) {
+	metric := 10 + 2*i // others' routes between the same nodes are other ones
+	if here {
+		metric++
+	}
 	each := func(ctx context.Context, verb string) error {
 		var errs []error
 		for j, other := range s.Net.Nodes {
@@ -303,7 +307,7 @@ func (s *stage) part(ctx context.Context, i int, route string, here bool) (endin
 				at, to = to, at
 			}
 			if i != j {
-				errs = append(errs, command(ctx, "ip", "-n", at.Netns, "route", verb, route, to.Addr.String()+"/32"))
+				errs = append(errs, command(ctx, "ip", "-n", at.Netns, "route", verb, route, to.Addr.String()+"/32", "metric", fmt.Sprint(metric)))
 			}
 		}
 		return errors.Join(errs...)

@@ -41,7 +41,7 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 		defer in.life.Unlock()
 		switch {
 		case in.whole:
-			return in.adopt()
+			return in.adopt(ctx)
 		case fresh:
 			return in.create()
 		default:
@@ -122,9 +122,13 @@ func (s *Store) shortage(size int64) int64 {
 }
 
 // adopt makes the ingest of a blob that is here whole: it has everything.
-func (in *ingest) adopt() error {
+func (in *ingest) adopt(ctx context.Context) error {
 	t, err := in.s.readTable(in.digest)
 	if err != nil {
+		return err
+	}
+	b := &blob{s: in.s, e: in.e, claims: t.claims}
+	if err := b.Check(ctx, 0, in.e.size); err != nil {
 		return err
 	}
 	in.mu.Lock()
@@ -169,6 +173,7 @@ func (in *ingest) openPart(flag int) error {
 	if err != nil {
 		return err
 	}
+	in.s.fail.at("begin: part is made")
 	if err := preallocate(f, in.layout.Size()); err != nil {
 		_ = f.Close()
 		return err
@@ -190,13 +195,16 @@ func (in *ingest) openJournal() error {
 	if err != nil {
 		return err
 	}
+	in.s.fail.at("journal: file is made")
 	if _, err = f.Write(p); err == nil {
+		in.s.fail.at("journal: is written")
 		err = in.s.root.Rename(path+tempExt, path)
 	}
 	if err != nil {
 		_ = f.Close()
 		return err
 	}
+	in.s.fail.at("journal: has its name")
 	in.journal.mu.Lock()
 	defer in.journal.mu.Unlock()
 	in.journal.f, in.journal.end = f, int64(len(p))

@@ -108,18 +108,22 @@ func (in *ingest) publish() error {
 	}
 	// The bytes must be on the disk before the name says that they are: after
 	// a crash a file may have its new name and still be full of zeros.
+	in.s.fail.at("commit: before the sync")
 	if err := part.Sync(); err != nil {
 		return err
 	}
+	in.s.fail.synced(partPath(in.digest))
+	in.s.fail.at("commit: bytes are synced")
 	// The table next, for the blob counts only with it. A table alone, left by
 	// a crash here, is removed by the next start.
 	in.mu.Lock()
 	t := table{in.digest, in.layout, in.claims}
 	in.mu.Unlock()
-	if err := writeSynced(in.s.root, tablePath(in.digest), t.encode()); err != nil {
+	if err := in.s.writeSynced(tablePath(in.digest), t.encode()); err != nil {
 		in.s.remove(tablePath(in.digest))
 		return err
 	}
+	in.s.fail.at("commit: table is synced")
 	if err := in.rename(); err != nil {
 		in.s.remove(tablePath(in.digest))
 		return err
@@ -128,12 +132,16 @@ func (in *ingest) publish() error {
 	// these a power cut could undo the rename, which costs a download. The
 	// new name first, so that it is never under neither.
 	for _, dir := range []string{blobsDir, ingestDir} {
+		in.s.fail.at("commit: before a folder is synced")
 		if err := syncDir(in.s.root, dir); err != nil {
 			in.s.log.Warn("sync directory of the store", "dir", dir, "err", err)
 		}
+		in.s.fail.synced(dir)
 	}
 	in.journal.close()
+	in.s.fail.at("commit: folders are synced")
 	in.s.remove(journalPath(in.digest))
+	in.s.fail.at("commit: journal is gone")
 	in.s.mu.Lock()
 	defer in.s.mu.Unlock()
 	in.s.index.promote(in.e)

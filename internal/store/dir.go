@@ -117,15 +117,18 @@ func syncDir(root *os.Root, name string) error {
 }
 
 // writeSynced writes a file and waits until it is on the disk.
-func writeSynced(root *os.Root, name string, p []byte) error {
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, fileMode)
+func (s *Store) writeSynced(name string, p []byte) error {
+	f, err := s.root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, fileMode)
 	if err != nil {
 		return err
 	}
+	s.fail.at("table: file is made")
 	_, err = f.Write(p)
+	s.fail.at("table: is written")
 	if err == nil {
 		err = f.Sync()
 	}
+	s.fail.synced(name)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

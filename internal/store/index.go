@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -39,6 +40,10 @@ type entry struct {
 	lastUse uint64
 	stamped time.Time // when the time of last use was last written to disk
 	ingest  *ingest   // nil if none is open
+	// unproven are the pieces of a whole blob that nobody has looked at since
+	// the store was opened; nil if there are none. Store.mu guards what it
+	// points to.
+	unproven atomic.Pointer[piece.Bitfield]
 }
 
 func newIndex(capacity int64) index {

@@ -85,6 +85,7 @@ func (in *ingest) copyPiece(ctx context.Context, i int, r io.Reader, want piece.
 		if werr := in.writeAt((*buf)[:n], off); werr != nil {
 			return piece.Digest{}, werr
 		}
+		in.s.fail.at("receive: some bytes are written")
 		off += int64(n)
 		if err == io.EOF {
 			return v.Sum(), nil
@@ -132,7 +133,9 @@ func (in *ingest) mark(i int, claim piece.Digest) error {
 	in.have.Set(i)
 	in.advance()
 	in.mu.Unlock()
+	in.s.fail.at("receive: piece is marked")
 	in.record(i, claim)
+	in.s.fail.at("receive: piece is recorded")
 	return nil
 }
 

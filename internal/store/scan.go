@@ -13,7 +13,7 @@ import (
 
 // found is a blob that the scan takes in.
 type found struct {
-	entry
+	*entry
 	used time.Time
 }
 
@@ -46,8 +46,7 @@ func (s *Store) scan() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range all {
-		e := f.entry
-		s.index.add(&e)
+		s.index.add(f.entry)
 	}
 	s.shrink()
 	return nil
@@ -122,10 +121,20 @@ func (s *Store) scanBlobs() (map[piece.Digest]found, error) {
 				continue
 			}
 			used := info.ModTime()
-			blobs[d] = found{entry{digest: d, size: info.Size(), whole: true, stamped: used}, used}
+			blobs[d] = found{unproven(d, info.Size(), used), used}
 		}
 	}
 	return blobs, nil
+}
+
+// unproven is a whole blob of which no piece has been looked at.
+func unproven(d piece.Digest, size int64, used time.Time) *entry {
+	e := &entry{digest: d, size: size, whole: true, stamped: used}
+	if l, err := piece.NewLayout(size); err == nil && l.Count() > 0 { // its table was parsed
+		all := piece.FullBitfield(l.Count())
+		e.unproven.Store(&all)
+	}
+	return e
 }
 
 // scanIngests takes what can be resumed: bytes of the length that a journal
@@ -148,7 +157,7 @@ func (s *Store) scanIngests(whole map[piece.Digest]found) (map[piece.Digest]foun
 		layout, err := s.readJournalHeader(d)
 		if ext == journalExt && part != nil && !isWhole && err == nil && layout.Size() == part.Size() {
 			used := info.ModTime()
-			partials[d] = found{entry{digest: d, size: part.Size()}, used}
+			partials[d] = found{&entry{digest: d, size: part.Size()}, used}
 		}
 	}
 	for name := range files {

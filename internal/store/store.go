@@ -57,6 +57,7 @@ type Store struct {
 	buffers sync.Pool     // of *[]byte, bufferSize each
 	hashers chan struct{} // holds one for each whole-blob hash that runs
 	counts  counters
+	fail    failpoints
 
 	keepFree      int64
 	keepFreeShare float64
@@ -81,7 +82,7 @@ func Open(cfg Config) (*Store, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		root: root, lock: lock, log: log,
+		root: root, lock: lock, log: log, fail: newFailpoints(),
 		// Hashing whole blobs must leave cores to those who move bytes.
 		hashers:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		keepFree: cfg.KeepFree, keepFreeShare: cfg.KeepFreeShare,
@@ -202,6 +203,7 @@ func (s *Store) discard(victims ...*entry) (trash []string) {
 		}
 		s.trash++
 		name := trashDir + "/" + e.digest.Hex() + "." + strconv.Itoa(s.trash)
+		s.fail.at("evict")
 		// The bytes first: notes without bytes are junk that the next
 		// start removes.
 		if err := s.root.Rename(bytes, name); err != nil {
@@ -209,6 +211,7 @@ func (s *Store) discard(victims ...*entry) (trash []string) {
 		} else {
 			trash = append(trash, name)
 		}
+		s.fail.at("evict: bytes are in the trash")
 		s.remove(notes)
 	}
 	return trash

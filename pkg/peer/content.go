@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -15,10 +16,11 @@ var errTaken = errors.New("bytes already sent turned out not to be the blob's")
 // Content is one client's view of a blob, whole or still arriving. It is
 // made by Peer.Open or OpenRanges and must be closed. It is for one goroutine.
 type Content struct {
-	p    *Peer
-	size int64
-	file io.ReadSeekCloser // opened at the latest by awaitSize
-	blob Blob              // set when the blob was whole at Open
+	p      *Peer
+	size   int64
+	file   io.ReadSeekCloser // opened at the latest by awaitSize
+	blob   Blob              // set when the blob was whole at Open
+	digest piece.Digest      // of blob
 
 	relay *relay // set when the store has no room for it
 
@@ -32,13 +34,13 @@ type Content struct {
 	started    bool
 }
 
-func (p *Peer) openWhole(blob Blob) (*Content, error) {
+func (p *Peer) openWhole(dg piece.Digest, blob Blob) (*Content, error) {
 	r, err := blob.NewReader()
 	if err != nil {
 		_ = blob.Close()
 		return nil, fmt.Errorf("read blob from store: %w", err)
 	}
-	return &Content{p: p, size: blob.Size(), file: r, blob: blob}, nil
+	return &Content{p: p, size: blob.Size(), file: r, blob: blob, digest: dg}, nil
 }
 
 // attach makes a Content on a running download, for a reader of parts or with
@@ -101,8 +103,11 @@ func (c *Content) Await(ctx context.Context, off int64) error {
 
 // await returns how many bytes may be read from off on.
 func (c *Content) await(ctx context.Context, off int64) (int64, error) {
-	if c.blob != nil || off >= c.size {
-		return max(0, c.size-off), nil
+	if off >= c.size {
+		return 0, nil
+	}
+	if c.blob != nil {
+		return c.checked(ctx, off)
 	}
 	if c.relay != nil {
 		return c.relay.await(ctx, off)
@@ -130,6 +135,26 @@ func (c *Content) await(ctx context.Context, off int64) (int64, error) {
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// checked is await for a blob that is here whole: the rest of a piece at a time.
+func (c *Content) checked(ctx context.Context, off int64) (int64, error) {
+	l, err := piece.NewLayout(c.size)
+	if err != nil {
+		return 0, err
+	}
+	start, length := l.Bounds(l.Index(off))
+	return start + length - off, c.p.check(ctx, c.digest, c.blob, off, start+length-off)
+}
+
+// check is blob.Check. If the blob turns out to be here no more, the swarm is
+// told: others wait for it.
+func (p *Peer) check(ctx context.Context, dg piece.Digest, blob Blob, off, n int64) error {
+	err := blob.Check(ctx, off, n)
+	if errors.Is(err, ErrNotHeld) {
+		p.Withdraw(dg)
+	}
+	return err
 }
 
 // WriteRange writes bytes [off, off+n) to w in order, waiting for pieces that

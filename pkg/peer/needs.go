@@ -41,6 +41,11 @@ type Blob interface {
 	// NewReader opens the content from its start. The disk store returns
 	// an *os.File, so that copying to a TCP connection uses sendfile.
 	NewReader() (io.ReadSeekCloser, error)
+	// Check makes sure that the bytes [off, off+n) are still what the digest
+	// promises; whoever gives them to anybody calls it first. It may read them,
+	// the first time. If they are not, the blob is here no more, and the error
+	// wraps ErrNotHeld.
+	Check(ctx context.Context, off, n int64) error
 	// Close unpins the blob. Readers stay usable.
 	Close() error
 }

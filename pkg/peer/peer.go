@@ -141,7 +141,7 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		blob, err := p.cfg.Store.Open(ref.Digest)
 		if err == nil {
 			p.noteAsked(ref, "it is whole here")
-			return p.openWhole(blob)
+			return p.openWhole(ref.Digest, blob)
 		}
 		if !errors.Is(err, ErrNotHeld) {
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
@@ -389,7 +389,7 @@ func (p *Peer) Upload(ctx context.Context, child scheduler.PeerID, dg piece.Dige
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.openVerified(dg, off, n)
+	r, err := p.openVerified(ctx, dg, off, n)
 	if err != nil {
 		release()
 		return nil, err
@@ -404,7 +404,7 @@ func (p *Peer) Upload(ctx context.Context, child scheduler.PeerID, dg piece.Dige
 
 // openVerified opens [off, off+n) of a blob, of which every byte has been
 // verified, positioned at off.
-func (p *Peer) openVerified(dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
+func (p *Peer) openVerified(ctx context.Context, dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
 	var r io.ReadSeekCloser
 	var err error
 	if d := p.running(dg); d != nil {
@@ -413,7 +413,7 @@ func (p *Peer) openVerified(dg piece.Digest, off, n int64) (io.ReadSeekCloser, e
 		err = ErrNotHeld
 	}
 	if errors.Is(err, ErrNotHeld) {
-		r, err = p.openHeld(dg, off, n)
+		r, err = p.openHeld(ctx, dg, off, n)
 	}
 	if err != nil {
 		return nil, err
@@ -425,7 +425,7 @@ func (p *Peer) openVerified(dg piece.Digest, off, n int64) (io.ReadSeekCloser, e
 	return r, nil
 }
 
-func (p *Peer) openHeld(dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
+func (p *Peer) openHeld(ctx context.Context, dg piece.Digest, off, n int64) (io.ReadSeekCloser, error) {
 	blob, err := p.cfg.Store.Open(dg)
 	if err != nil {
 		return nil, ErrNotHeld
@@ -433,6 +433,9 @@ func (p *Peer) openHeld(dg piece.Digest, off, n int64) (io.ReadSeekCloser, error
 	defer blob.Close()
 	if off < 0 || n <= 0 || off > blob.Size()-n {
 		return nil, ErrNotHeld
+	}
+	if err := p.check(ctx, dg, blob, off, n); err != nil {
+		return nil, err
 	}
 	return blob.NewReader()
 }

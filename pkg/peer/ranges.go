@@ -44,7 +44,7 @@ func (p *Peer) OpenRanges(ctx context.Context, ref Ref, parts []Span) (*Content,
 func (p *Peer) openSize(ctx context.Context, ref Ref) (*Content, error) {
 	blob, err := p.cfg.Store.Open(ref.Digest)
 	if err == nil {
-		return p.openWhole(blob)
+		return p.openWhole(ref.Digest, blob)
 	}
 	if ref.Size == scheduler.SizeUnknown && ref.Source != nil && p.running(ref.Digest) == nil {
 		ref.Size, err = ref.Source.Stat(ctx)

@@ -268,7 +268,7 @@ func (s *Scheduler) summary(e Summary) {
 		if b.Stalled && !m.complete {
 			s.rescue(m)
 		}
-		if !b.Stalled {
+		if m.have.Count() > m.stalledAt { // that it does not call is no progress: summaries come in between
 			m.stalled = time.Time{}
 		}
 	}

@@ -221,6 +221,7 @@ func (s *Scheduler) complete(m *member, is bool) {
 	m.complete = is
 	if !is {
 		m.swarm.seeds = without(m.swarm.seeds, m)
+		s.topUp(m) // as a seed it needed nobody
 		return
 	}
 	m.swarm.seeds = append(m.swarm.seeds, m)

@@ -1,0 +1,59 @@
+//go:build p2pd_faults
+
+package store
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// failpoints are where tests kill the process. P2PD_FAULT_STORE_KILL=POINT:N
+// kills it with SIGKILL when it comes to a point for the Nth time. What happens
+// is written to the file that P2PD_FAULT_STORE_LOG names: a line "at POINT" for
+// each point, "sync FILE" for each file that was synced.
+type failpoints struct {
+	point string
+	left  *atomic.Int64
+	log   *os.File
+}
+
+func newFailpoints() failpoints {
+	f := failpoints{left: new(atomic.Int64)}
+	point, n, _ := strings.Cut(os.Getenv("P2PD_FAULT_STORE_KILL"), ":")
+	var times int64
+	if _, err := fmt.Sscan(n, &times); err == nil {
+		f.point = point
+		f.left.Store(times)
+	}
+	if name := os.Getenv("P2PD_FAULT_STORE_LOG"); name != "" {
+		log, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
+		if err != nil {
+			panic(err) // a test that cannot say what happened must not go on
+		}
+		f.log = log
+	}
+	return f
+}
+
+// at is reached at a point.
+func (f failpoints) at(point string) {
+	f.say("at", point)
+	if point == f.point && f.left.Add(-1) == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal needs a moment
+	}
+}
+
+// synced is told of a file that is on the disk from now on.
+func (f failpoints) synced(file string) { f.say("sync", file) }
+
+func (f failpoints) say(what, of string) {
+	if f.log != nil {
+		if _, err := fmt.Fprintf(f.log, "%s %s\n", what, of); err != nil {
+			panic(err)
+		}
+	}
+}
