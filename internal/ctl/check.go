@@ -1,0 +1,221 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/cobra"
+
+	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/setup"
+)
+
+// checksURL is where each check is explained: what it means when it fails, and
+// what to do.
+const checksURL = "https://github.com/p2pd/p2pd/blob/main/docs/checks.md#"
+
+// checkResults is what p2pctl check answers, in the form of linkerd check.
+type checkResults struct {
+	api.Meta
+	Success    bool          `json:"success"` // no check failed
+	Categories []checkGroup  `json:"categories"`
+	Pull       *pullMeasured `json:"pull,omitempty"` // with --image
+}
+
+// checkGroup is some checks of one thing.
+type checkGroup struct {
+	Name   string        `json:"categoryName"`
+	Checks []checkResult `json:"checks"`
+}
+
+// checkResult is one check.
+type checkResult struct {
+	Description string `json:"description"`
+	Result      string `json:"result"`
+	// Detail is what was seen, if all is well.
+	Detail string `json:"detail,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Hint   string `json:"hint,omitempty"` // the address of an explanation
+	Millis int64  `json:"milliseconds"`
+}
+
+// The results.
+const (
+	resultOK      = "success"
+	resultWarning = "warning"
+	resultError   = "error"
+	resultSkipped = "skipped"
+)
+
+// pullMeasured is the pull that was tried.
+type pullMeasured struct {
+	Image  string      `json:"image"`
+	Digest string      `json:"digest"` // of the layer
+	Bytes  int64       `json:"bytes"`
+	Millis int64       `json:"milliseconds"`
+	Given  []api.Given `json:"given"`
+}
+
+// check is something to look at. Those of a category come one after the other;
+// if one that is fatal fails, the rest of the category is skipped.
+type check struct {
+	description, anchor string
+	fatal               bool
+	// look says what it saw. A warning and skipped are no failures.
+	look func(ctx context.Context) (string, error)
+}
+
+type warningError struct{ error }
+
+type skippedError struct{ error }
+
+func warn(format string, args ...any) error { return warningError{fmt.Errorf(format, args...)} }
+func skip(format string, args ...any) error { return skippedError{fmt.Errorf(format, args...)} }
+
+// checkup is one run of all checks.
+type checkup struct {
+	cli   *cli
+	reg   registry
+	files setup.Config // where containerd's configuration is
+
+	node      *api.Status // once p2pd has answered
+	ref       name.Reference
+	image     string
+	pull      *pullMeasured
+	installed bool // false with --pre: p2pd is not there yet
+}
+
+func (c *cli) checkCommand() *cobra.Command {
+	k := &checkup{cli: c}
+	var pre bool
+	cmd := &cobra.Command{
+		Use: "check", Short: "Look at the whole chain on this node, from registry to containerd, and say what is wrong",
+		Long: `Look whether this node can pull through p2pd, and say what is wrong and what to do. With
+--image it is tried: the registry is asked with the credentials of docker login, and the
+image's smallest layer is pulled through p2pd and from the registry, and compared.
+
+With --pre it looks whether p2pd can be installed.`,
+		Example: `  p2pctl check
+  p2pctl check --image registry.example/app:1.2 -o json
+  p2pctl check --pre`,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
+			k.installed = !pre
+			if k.image != "" {
+				var err error
+				if k.ref, err = k.reg.parse(k.image); err != nil {
+					return err
+				}
+			}
+			found := k.run(cmd.Context())
+			if err := c.print(cmd.OutOrStdout(), checkShown(colours(cmd.OutOrStdout()), &found)); err != nil {
+				return err
+			}
+			if !found.Success {
+				return foundError{errors.New("a check failed"), true}
+			}
+			return nil
+		}),
+	}
+	k.reg.flags(cmd)
+	fs := cmd.Flags()
+	fs.BoolVar(&pre, "pre", false, "before p2pd is installed")
+	fs.StringVar(&k.image, "image", "", "`image` to try a pull with")
+	fs.StringVar(&k.files.Root, "root", "/", "where the node's file `system` is seen, for instance /host in a container")
+	fs.StringVar(&k.files.ContainerdConfig, "containerd-config", setup.DefaultContainerdConfig, "containerd's configuration `file`, below --root")
+	return cmd
+}
+
+// run makes all checks. The context bounds each by --timeout.
+func (k *checkup) run(ctx context.Context) checkResults {
+	found := checkResults{Meta: api.Of("CheckResults"), Success: true}
+	for _, group := range []struct {
+		name   string
+		checks []check
+		is     bool
+	}{
+		{"p2pd", k.nodeChecks(), k.installed},
+		{"scheduler", k.schedulerChecks(), k.installed},
+		{"containerd", k.containerdChecks(), true},
+		{"registry", k.registryChecks(), k.ref != nil},
+		{"pull", k.pullChecks(), k.ref != nil && k.installed},
+		{"node", k.preChecks(), !k.installed},
+	} {
+		if !group.is {
+			continue
+		}
+		g := checkGroup{Name: group.name}
+		failed := false
+		for _, c := range group.checks {
+			r := checkResult{Description: c.description, Result: resultSkipped, Error: "a check before it failed"}
+			if !failed {
+				r = k.look(ctx, c)
+			}
+			failed = failed || c.fatal && r.Result != resultOK && r.Result != resultWarning
+			found.Success = found.Success && r.Result != resultError
+			g.Checks = append(g.Checks, r)
+		}
+		found.Categories = append(found.Categories, g)
+	}
+	found.Pull = k.pull
+	return found
+}
+
+func (k *checkup) look(ctx context.Context, c check) checkResult {
+	ctx, cancel := context.WithTimeout(ctx, k.cli.timeout)
+	defer cancel()
+	began := time.Now()
+	detail, err := c.look(ctx)
+	r := checkResult{Description: c.description, Result: resultOK, Detail: detail, Millis: time.Since(began).Milliseconds()}
+	if err == nil {
+		return r
+	}
+	r.Error, r.Hint, r.Result = err.Error(), checksURL+c.anchor, resultError
+	if _, is := errors.AsType[warningError](err); is {
+		r.Result = resultWarning
+	}
+	if _, is := errors.AsType[skippedError](err); is {
+		r.Result, r.Hint = resultSkipped, ""
+	}
+	return r
+}
+
+func checkShown(p palette, found *checkResults) shown {
+	s := shown{value: found}
+	for i := range found.Categories {
+		g := &found.Categories[i]
+		t := table{title: g.Name, bare: true, columns: []column{left("")}}
+		for k := range g.Checks {
+			c := &g.Checks[k]
+			t.rows = append(t.rows, []string{checkLine(p, c)})
+			if c.Result != resultOK {
+				s.names = append(s.names, "check/"+g.Name+"/"+c.Description)
+			}
+		}
+		s.tables = append(s.tables, t)
+	}
+	status := p.good("all is well")
+	if !found.Success {
+		status = p.bad("not all is well")
+	}
+	s.tables = append(s.tables, line("Status: "+status))
+	return s
+}
+
+func checkLine(p palette, c *checkResult) string {
+	switch c.Result {
+	case resultOK:
+		if c.Detail == "" {
+			return p.good("√ ") + c.Description
+		}
+		return p.good("√ ") + c.Description + ": " + c.Detail
+	case resultSkipped:
+		return p.faint("- " + c.Description + ": skipped, " + c.Error)
+	case resultWarning:
+		return p.warn("‼ ") + c.Description + "\n    " + indent(c.Error) + "\n    see " + c.Hint
+	}
+	return p.bad("× ") + c.Description + "\n    " + indent(c.Error) + "\n    see " + c.Hint
+}

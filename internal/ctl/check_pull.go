@@ -1,0 +1,238 @@
+package ctl
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/p2pd/p2pd/internal/api"
+)
+
+func (k *checkup) registryChecks() []check {
+	return []check{{description: "the registry gives the image", anchor: "registry", look: func(ctx context.Context) (string, error) {
+		d, err := remote.Head(k.ref, k.options(ctx)...)
+		if err != nil {
+			return "", registryTrouble(k.ref, err)
+		}
+		return d.Digest.String(), nil
+	}}}
+}
+
+func (k *checkup) options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("p2pctl/" + version())}
+}
+
+// registryTrouble says what kind of trouble it is, and what to do.
+func registryTrouble(ref name.Reference, err error) error {
+	host := ref.Context().RegistryStr()
+	if e, is := errors.AsType[*transport.Error](err); is {
+		switch e.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return fmt.Errorf("%s refuses these credentials (%d): docker login %s, or ask who runs it for the right to %s", host, e.StatusCode, host, ref.Context().RepositoryStr())
+		case http.StatusNotFound:
+			return fmt.Errorf("%s has no %s: is the name right?", host, ref)
+		case http.StatusTooManyRequests:
+			return fmt.Errorf("%s is asked too often (429): wait, or log in for a higher limit", host)
+		case http.StatusPreconditionFailed:
+			return fmt.Errorf("the policy of %s forbids %s (412), as a scanner's findings do: look at it there", host, ref)
+		}
+		return fmt.Errorf("%s answers %d: %w", host, e.StatusCode, err)
+	}
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, other := errors.AsType[x509.HostnameError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case unknown:
+		return fmt.Errorf("the certificate of %s is signed by somebody whom this node does not trust: add the authority to the node's, and to registries[].ca of p2pd", host)
+	case invalid, other:
+		return fmt.Errorf("the certificate of %s is no good: %w", host, root(err))
+	case plain:
+		return fmt.Errorf("%s speaks no TLS: --insecure here, and an endpoint with http:// in p2pd's registries", host)
+	}
+	return fmt.Errorf("%s cannot be reached from this node: %w", host, root(err))
+}
+
+func (k *checkup) pullChecks() []check {
+	return []check{
+		{description: "p2pd gives the same manifest as the registry", anchor: "pull-manifest", fatal: true, look: k.sameManifest},
+		{description: "a layer comes through p2pd, and is what it should be", anchor: "pull-layer", look: k.pullLayer},
+	}
+}
+
+// throughMirror is the image as p2pd's mirror has it.
+func (k *checkup) throughMirror(ctx context.Context) (*remote.Descriptor, error) {
+	if k.node == nil {
+		return nil, skip("p2pd does not answer")
+	}
+	repo, err := name.NewRepository(strings.TrimPrefix(k.mirror(), "http://")+"/"+k.ref.Context().RepositoryStr(), name.Insecure)
+	if err != nil {
+		return nil, err
+	}
+	var ref name.Reference = repo.Digest(k.ref.Identifier())
+	if _, byTag := k.ref.(name.Tag); byTag {
+		ref = repo.Tag(k.ref.Identifier())
+	}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, k.ref.Context())
+	if err != nil {
+		return nil, fmt.Errorf("credentials for %s: %w", k.ref.Context().RegistryStr(), err)
+	}
+	platform, err := v1.ParsePlatform(k.reg.platform)
+	if err != nil {
+		return nil, usage("--platform: %w", err)
+	}
+	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuth(auth), remote.WithPlatform(*platform), remote.WithUserAgent("p2pctl/"+version()),
+		remote.WithTransport(&naming{host: ref.Context().RegistryStr(), ns: originHost(k.ref.Context().RegistryStr())}))
+	if err != nil {
+		return nil, fmt.Errorf("p2pd does not give %s: %w; p2pctl explain %s says why", k.image, err, k.image)
+	}
+	return d, nil
+}
+
+// originHost is a registry as containerd names it.
+func originHost(host string) string {
+	if host == name.DefaultRegistry {
+		return "docker.io"
+	}
+	return host
+}
+
+// naming tells a mirror which registry is meant, as containerd does.
+type naming struct{ host, ns string }
+
+// RoundTrip implements http.RoundTripper.
+func (n *naming) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == n.host {
+		r = r.Clone(r.Context())
+		q := r.URL.Query()
+		q.Set("ns", n.ns)
+		r.URL.RawQuery = q.Encode()
+	}
+	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r) //nolint:forbidigo // what the operator names
+}
+
+func (k *checkup) sameManifest(ctx context.Context) (string, error) {
+	here, err := k.throughMirror(ctx)
+	if err != nil {
+		return "", err
+	}
+	there, err := remote.Head(k.ref, k.options(ctx)...)
+	if err != nil {
+		return "", skip("the registry does not give it")
+	}
+	if here.Digest != there.Digest {
+		return "", fmt.Errorf("p2pd says that %s is %s, the registry says %s", k.image, here.Digest, there.Digest)
+	}
+	return here.Digest.String(), nil
+}
+
+// pullLayer reads the smallest layer through p2pd, which the client library
+// checks against its digest, and from the registry.
+func (k *checkup) pullLayer(ctx context.Context) (string, error) {
+	d, err := k.throughMirror(ctx)
+	if err != nil {
+		return "", err
+	}
+	img, err := d.Image()
+	if err != nil {
+		return "", err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return "", err
+	}
+	if len(layers) == 0 {
+		return "", skip("the image has no layers")
+	}
+	small, size, err := smallest(layers)
+	if err != nil {
+		return "", err
+	}
+	digest, err := small.Digest()
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if err := readAll(small); err != nil {
+		return "", fmt.Errorf("layer %s through p2pd: %w", digest, err)
+	}
+	k.pull = &pullMeasured{Image: k.image, Digest: digest.String(), Bytes: size, Millis: time.Since(began).Milliseconds(), Given: k.given(ctx, digest)}
+	if err := k.fromRegistry(ctx, digest); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s in %s, %s", bytesText(size), time.Duration(k.pull.Millis)*time.Millisecond, givenText(k.pull.Given)), nil
+}
+
+func smallest(layers []v1.Layer) (small v1.Layer, size int64, err error) {
+	for _, l := range layers {
+		n, err := l.Size()
+		if err != nil {
+			return nil, 0, err
+		}
+		if small == nil || n < size {
+			small, size = l, n
+		}
+	}
+	return small, size, nil
+}
+
+// readAll reads a layer to its end, where its digest is checked.
+func readAll(l v1.Layer) error {
+	r, err := l.Compressed()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+func (k *checkup) fromRegistry(ctx context.Context, digest v1.Hash) error {
+	l, err := remote.Layer(k.ref.Context().Digest(digest.String()), k.options(ctx)...)
+	if err != nil {
+		return err
+	}
+	if err := readAll(l); err != nil {
+		return warn("layer %s came through p2pd, but not from the registry: %w", digest, err)
+	}
+	return nil
+}
+
+// given is who gave the layer to p2pd; nobody, if it was there already.
+func (k *checkup) given(ctx context.Context, digest v1.Hash) []api.Given {
+	cl, err := k.cli.p2pd()
+	if err != nil {
+		return nil
+	}
+	var e api.Explanation
+	if err := cl.get(ctx, "/explain", url.Values{"name": {digest.String()}}, &e); err != nil {
+		return nil
+	}
+	return e.Given
+}
+
+func givenText(given []api.Given) string {
+	b := fromWhom(given)
+	switch {
+	case b.Peers > 0 && b.Origin > 0:
+		return fmt.Sprintf("which p2pd had from peers (%s) and from the registry (%s)", bytesText(b.Peers), bytesText(b.Origin))
+	case b.Peers > 0:
+		return "which p2pd had from peers"
+	case b.Origin > 0:
+		return "which p2pd had from the registry"
+	}
+	return "which was here"
+}

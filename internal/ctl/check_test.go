@@ -1,0 +1,192 @@
+package ctl
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/p2pd/p2pd/internal/api"
+)
+
+// Each check is explained under the address that it names.
+func TestEveryCheckIsExplained(t *testing.T) {
+	b, err := os.ReadFile("../../docs/checks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &checkup{cli: &cli{}}
+	seen := 0
+	for _, checks := range [][]check{k.nodeChecks(), k.schedulerChecks(), k.containerdChecks(), k.registryChecks(), k.pullChecks(), k.preChecks()} {
+		for _, c := range checks {
+			seen++
+			if !strings.Contains(string(b), "\n## "+c.anchor+"\n") {
+				t.Errorf("docs/checks.md has no %q, for: %s", c.anchor, c.description)
+			}
+		}
+	}
+	if got := strings.Count(string(b), "\n## "); got != seen {
+		t.Errorf("docs/checks.md explains %d checks, there are %d", got, seen)
+	}
+}
+
+// mirrorAt answers as p2pd's mirror, or as somebody else.
+func mirrorAt(t *testing.T, server string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{ReadHeaderTimeout: 1e9, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", server) })}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	return l.Addr().String()
+}
+
+// sound is a node on which all is well, as the programs tell it and as its files
+// are; spoil makes something of it wrong.
+type sound struct {
+	node, scheduler answers
+	status          *api.NodeStatus
+	peer            *api.PeerDetail
+	containerd      string // its configuration
+	hosts           string // its hosts.toml of all registries; empty: none
+	mine            string // one of a registry of its own
+}
+
+func newSound(t *testing.T) *sound {
+	mirror := mirrorAt(t, mirrorName)
+	s := &sound{
+		node: p2pd(), scheduler: scheduler(),
+		status:     &api.NodeStatus{ID: me, Mirror: mirror, Scheduler: "s.test:7310", Connected: true, CacheCapacity: 1 << 30},
+		peer:       &api.PeerDetail{Peer: api.Peer{ID: me, State: api.PeerOK, Since: &started}},
+		containerd: "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/certs.d\"\n",
+		hosts:      "[host.\"http://" + mirror + "\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+	}
+	s.node["GET /status"] = &api.Status{Version: version(), Node: s.status}
+	s.scheduler["GET /status"] = &api.Status{Version: version(), Scheduler: &api.SchedulerStatus{Peers: 2}}
+	s.scheduler["GET /peers/"+me] = s.peer
+	return s
+}
+
+// check runs p2pctl check and returns what it found, by the check's description.
+func (s *sound) check(t *testing.T, args ...string) (int, map[string]checkResult) {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range map[string]string{"etc/containerd/config.toml": s.containerd, "certs.d/_default/hosts.toml": s.hosts, "certs.d/r.test/hosts.toml": s.mine} {
+		if text == "" {
+			continue
+		}
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args = append([]string{"check", "-o", "json", "--root", root, "--node", s.node.serve(t), "--server", s.scheduler.serve(t)}, args...)
+	code, out, err := run(t, args...)
+	var found checkResults
+	if e := json.Unmarshal([]byte(out), &found); e != nil {
+		t.Fatalf("%d %q %q: %v", code, out, err, e)
+	}
+	all := make(map[string]checkResult)
+	for _, g := range found.Categories {
+		for _, c := range g.Checks {
+			all[c.Description] = c
+		}
+	}
+	if found.Success != (code == 0) {
+		t.Errorf("success %v, and it ended with %d", found.Success, code)
+	}
+	return code, all
+}
+
+func TestCheckFindsNothing(t *testing.T) {
+	code, all := newSound(t).check(t)
+	if code != 0 || len(all) != 10 {
+		t.Errorf("ended with %d after %d checks", code, len(all))
+	}
+	for name, c := range all {
+		if c.Result != resultOK || c.Error != "" || c.Hint != "" {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+// Each thing that is wrong is found by the check that is for it, which says what
+// to do.
+func TestCheckFinds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil         func(*testing.T, *sound)
+		check, result string
+		says          string
+	}{
+		"p2pd is away":            {func(_ *testing.T, s *sound) { s.node["GET /status"] = &api.Status{} }, "p2pd answers", resultError, "is no p2pd"},
+		"it is older":             {func(_ *testing.T, s *sound) { s.node["GET /status"].(*api.Status).Version = "v0.1" }, "p2pd and p2pctl are of one version", resultWarning, "v0.1"},
+		"nobody is the mirror":    {func(_ *testing.T, s *sound) { s.status.Mirror = "127.0.0.1:1" }, "the mirror answers", resultError, "does not answer"},
+		"another is the mirror":   {func(t *testing.T, s *sound) { s.status.Mirror = mirrorAt(t, "nginx") }, "the mirror answers", resultError, "is not p2pd"},
+		"the disk is full":        {func(_ *testing.T, s *sound) { s.status.CacheCapacity = 0 }, "the store has room", resultError, "store.capacity"},
+		"bytes were false":        {func(_ *testing.T, s *sound) { s.status.FalsePieces = 2 }, "nothing that arrived was false", resultWarning, "2 pieces"},
+		"no connection":           {func(_ *testing.T, s *sound) { s.status.Connected = false }, "p2pd is connected to a scheduler", resultWarning, "s.test:7310"},
+		"no scheduler configured": {func(_ *testing.T, s *sound) { s.status.Scheduler = "" }, "p2pd is connected to a scheduler", resultSkipped, "find each other"},
+		"the scheduler is older":  {func(_ *testing.T, s *sound) { s.scheduler["GET /status"].(*api.Status).Version = "v0.1" }, "the scheduler answers here", resultWarning, "v0.1"},
+		"the peer is banned":      {func(_ *testing.T, s *sound) { s.peer.Ban = &api.Ban{Reason: "it is stolen"} }, "the scheduler takes this peer", resultError, "it is stolen"},
+		"the peer is suspect":     {func(_ *testing.T, s *sound) { s.peer.Suspect = &api.Suspicion{Accusers: 1} }, "the scheduler takes this peer", resultWarning, "cache verify"},
+		"the peer is elsewhere":   {func(_ *testing.T, s *sound) { s.peer.Since = nil }, "the scheduler takes this peer", resultError, "another one"},
+		"no config_path":          {func(_ *testing.T, s *sound) { s.containerd = "version = 2\n" }, "containerd reads hosts.toml files", resultError, "config_path"},
+		"the older way": {func(_ *testing.T, s *sound) {
+			s.containerd += "[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"x\"]\n"
+		}, "containerd reads hosts.toml files", resultError, "mirrors"},
+		"broken configuration":  {func(_ *testing.T, s *sound) { s.containerd = "[" }, "containerd reads hosts.toml files", resultError, "is not TOML"},
+		"no hosts.toml":         {func(_ *testing.T, s *sound) { s.hosts = "" }, "containerd asks p2pd", resultError, "p2pd setup"},
+		"for another address":   {func(_ *testing.T, s *sound) { s.hosts = "[host.\"http://127.0.0.1:9\"]\n" }, "containerd asks p2pd", resultError, "p2pd setup"},
+		"a registry of its own": {func(_ *testing.T, s *sound) { s.mine = "server = \"https://r.test\"\n" }, "containerd asks p2pd", resultWarning, "r.test"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSound(t)
+			tt.spoil(t, s)
+			code, all := s.check(t)
+			c := all[tt.check]
+			if c.Result != tt.result || !strings.Contains(c.Error, tt.says) || c.Result != resultSkipped && !strings.HasPrefix(c.Hint, checksURL) {
+				t.Errorf("%+v, want %s about %q", c, tt.result, tt.says)
+			}
+			if (code == 1) != (tt.result == resultError) {
+				t.Errorf("ended with %d", code)
+			}
+		})
+	}
+}
+
+// What cannot be looked at for what failed before is skipped, and no check lost.
+func TestCheckSkips(t *testing.T) {
+	s := newSound(t)
+	s.node["GET /status"] = &api.Error{Status: http.StatusInternalServerError, Message: "it is ill"}
+	code, all := s.check(t)
+	if code != 1 || len(all) != 10 {
+		t.Errorf("ended with %d after %d checks", code, len(all))
+	}
+	for _, name := range []string{"the mirror answers", "the store has room", "p2pd is connected to a scheduler", "the scheduler takes this peer"} {
+		if all[name].Result != resultSkipped {
+			t.Errorf("%s: %+v", name, all[name])
+		}
+	}
+}
+
+func TestPortsFree(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := []string{l.Addr().String()}
+	if _, err := portsFree(ports); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("taken: %v", err)
+	}
+	l.Close()
+	if _, err := portsFree(ports); err != nil {
+		t.Errorf("free: %v", err)
+	}
+}
