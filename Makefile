@@ -36,7 +36,7 @@ test: test-unit test-e2e ## all tests; those that need root are named when skipp
 test-unit:
 	@scripts/install-deps.sh gcc
 	go test -race -timeout 15m $(UNIT) ./e2e/lab/...
-	go test -tags p2pd_faults -run Faults ./internal/daemon
+	go test -tags p2pd_faults -run Faults ./internal/daemon ./internal/store
 
 .PHONY: test-e2e
 ifeq ($(ROOT),yes)
