@@ -199,6 +199,17 @@ func (c *crowd) faults() map[string]func(*rapid.T) {
 			c.knows(p, d)
 			c.step(t, Summary{Peer: p, Blobs: []Progress{{Digest: d, Size: c.blobs[d].Size(), Have: b}}})
 		},
+		"lies about a size": func(t *rapid.T) {
+			p, d := peer.Draw(t, "peer"), blob.Draw(t, "blob")
+			c.knows(p, d) // what it says once it is honest
+			size := rapid.SampledFrom([]int64{12345, 2 << 20, 1 << 50, -7}).Draw(t, "size")
+			if rapid.Bool().Draw(t, "joins") {
+				m := Membership{Digest: d, Size: size, Origin: c.l.members[d][p]}
+				c.step(t, Join{Peer: p, Blobs: []Membership{m}})
+				return
+			}
+			c.step(t, Summary{Peer: p, Blobs: []Progress{{Digest: d, Size: size, Stalled: true}}})
+		},
 		"blames": func(t *rapid.T) {
 			c.step(t, Blame{Peer: peer.Draw(t, "peer"), Neighbour: peer.Draw(t, "neighbour"), Digest: blob.Draw(t, "blob"),
 				Fault: Fault(rapid.IntRange(1, 3).Draw(t, "fault"))})

@@ -127,21 +127,24 @@ func (s *Scheduler) holder(sw *swarm) *member {
 // hostOf is the registry host that m can read from, nil before the first lease
 // on it.
 func (s *Scheduler) hostOf(m *member) *host {
-	if m.host == nil {
+	if m.host == nil || m.host.forgotten {
 		m.host = s.hosts[m.origin]
 	}
 	return m.host
 }
 
 func (s *Scheduler) mayHold(m *member) bool {
-	if m.origin == "" || m.complete || m.node.gone || m.node.leases >= s.cfg.LeasesPerPeer {
+	if m.origin == "" || m.complete || m.odd() || m.node.gone || m.node.leases >= s.cfg.LeasesPerPeer {
 		return false
 	}
 	if s.now.Before(m.skip) {
 		return false
 	}
 	h := s.hostOf(m)
-	return h == nil || h.leases < s.cfg.LeasesPerHost && !s.now.Before(h.until)
+	if h == nil {
+		return s.roomForHost()
+	}
+	return h.leases < s.cfg.LeasesPerHost && !s.now.Before(h.until)
 }
 
 // give makes the lease: the first pieces that nobody has, up to most bytes.

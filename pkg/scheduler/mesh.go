@@ -54,6 +54,7 @@ func (s *Scheduler) flushIntros() {
 			To: m.node.peer.ID, Digest: m.swarm.digest, Size: m.swarm.size,
 			Peers: in.peers, Share: m.share(), Reason: strings.Join(in.reasons, "; "),
 		})
+		m.knows = m.knows || m.swarm.size != SizeUnknown
 	}
 }
 
@@ -125,7 +126,7 @@ func (s *Scheduler) edge(m, c *member, why string) {
 }
 
 func (s *Scheduler) linkable(a, b *member) bool {
-	return a != b && !(a.complete && b.complete) &&
+	return a != b && !(a.complete && b.complete) && !a.odd() && !b.odd() &&
 		len(a.edges) < s.cfg.MaxNeighbours && len(b.edges) < s.cfg.MaxNeighbours &&
 		!slices.Contains(a.edges, b) && !s.shuns(a, b) && !s.shuns(b, a)
 }

@@ -24,6 +24,9 @@ const (
 func (s *Scheduler) rescue(m *member) {
 	sw := m.swarm
 	s.stats.Stalls++
+	if m.odd() {
+		return // nobody has anything for it
+	}
 	if m.stalled.IsZero() || m.have.Count() > m.stalledAt {
 		m.stalled, m.stalledAt = s.now, m.have.Count()
 	}

@@ -68,6 +68,8 @@ type Config struct {
 	LeasesPerHost int
 	LeasesPerPeer int
 	LeaseTimeout  time.Duration
+	// MaxMemberships bounds the swarms that one peer is in.
+	MaxMemberships int
 }
 
 func (c Config) withDefaults() Config {
@@ -82,6 +84,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LeasesPerBlob, DefaultLeasesPerBlob)
 	def(&c.LeasesPerHost, DefaultLeasesPerHost)
 	def(&c.LeasesPerPeer, DefaultLeasesPerPeer)
+	def(&c.MaxMemberships, DefaultMaxMemberships)
 	if c.LeaseBytes <= 0 {
 		c.LeaseBytes = DefaultLeaseBytes
 	}
@@ -109,8 +112,10 @@ type Scheduler struct {
 	// banned are the peers that no swarm takes, until when, and why. It
 	// outlives their streams: else a liar would only have to come back.
 	banned map[PeerID]Ban
-	next   LeaseID
-	stats  Stats
+	// blamers are whom each peer has blamed for false bytes of late.
+	blamers map[PeerID]*blamer
+	next    LeaseID
+	stats   Stats
 
 	// For the length of one Step:
 	now    time.Time
@@ -136,10 +141,12 @@ type node struct {
 // host is one origin registry.
 type host struct {
 	leases int
-	bytes  int64     // that leases on it brought
-	until  time.Time // no grants before: it asked to be left alone
-	rate   float64   // bytes a second that a lease usually gets; 0: not known
-	width  width     // how many reads of one blob it deserves
+	// forgotten: it is another one that has its name now.
+	forgotten bool
+	bytes     int64     // that leases on it brought
+	until     time.Time // no grants before: it asked to be left alone
+	rate      float64   // bytes a second that a lease usually gets; 0: not known
+	width     width     // how many reads of one blob it deserves
 }
 
 // New makes an empty scheduler.
@@ -151,7 +158,7 @@ func New(cfg Config) *Scheduler {
 		peers:  make(map[PeerID]*node),
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
-		banned: make(map[PeerID]Ban),
+		banned: make(map[PeerID]Ban), blamers: make(map[PeerID]*blamer),
 	}
 }
 
@@ -230,7 +237,10 @@ func (s *Scheduler) join(e Join) {
 	}
 	for _, b := range e.Blobs {
 		sw := s.swarms[b.Digest]
-		if sw == nil {
+		if (sw == nil || sw.members[e.Peer] == nil) && !s.crowded(n) {
+			continue // it does without the scheduler
+		}
+		if sw = s.swarms[b.Digest]; sw == nil { // it may have made room here
 			sw = newSwarm(b.Digest, s.now)
 			s.swarms[b.Digest] = sw
 		}

@@ -16,6 +16,11 @@ type Stats struct {
 	Banned int64
 	// FromPeers and FromOrigin are bytes that peers received, as they tell.
 	FromPeers, FromOrigin int64
+	// Crowded are joins of peers that were in too many swarms. DoubtfulBlames
+	// are those of peers that have blamed too many.
+	Crowded, DoubtfulBlames int64
+	// Hosts is a gauge: registries that are remembered.
+	Hosts int
 	// SizeConflicts are claims of a size that the swarm did not believe.
 	SizeConflicts int64
 }
@@ -23,7 +28,7 @@ type Stats struct {
 // Stats returns the counters.
 func (s *Scheduler) Stats() Stats {
 	st := s.stats
-	st.Peers, st.Swarms = len(s.peers), len(s.swarms)
+	st.Peers, st.Swarms, st.Hosts = len(s.peers), len(s.swarms), len(s.hosts)
 	for _, h := range s.hosts {
 		st.LeasesActive += h.leases
 		st.FromOrigin += h.bytes

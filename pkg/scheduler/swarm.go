@@ -27,6 +27,7 @@ type swarm struct {
 	held    int64          // the sum of holders
 	free    int            // pieces that no member has and no lease covers
 	leases  []*lease
+	votes   map[int64]int // members that say a size by themselves
 	// rangeless: the origin serves this blob from front to end only.
 	rangeless bool
 	traffic   Traffic
@@ -45,19 +46,22 @@ type member struct {
 	complete bool
 	doubted  bool // have does not count
 	knows    bool // has been told the size, or told it
-	origin   string
-	host     *host // origin's, once a lease on it was given
-	edges    []*member
-	leases   int
-	skip     time.Time // no lease before
-	failed   int       // leases in a row
-	shunned  map[PeerID]time.Time
-	idle     map[PeerID]int // summaries in a row without a byte from it
-	rewired  time.Time
-	gate     bool // one of its zone's gateways
-	missed   int  // how often others could not reach it
-	traffic  Traffic
-	intro    *pendingIntro
+	// size is what it said by itself, if it has voted.
+	size    int64
+	voted   bool
+	origin  string
+	host    *host // origin's, once a lease on it was given
+	edges   []*member
+	leases  int
+	skip    time.Time // no lease before
+	failed  int       // leases in a row
+	shunned map[PeerID]time.Time
+	idle    map[PeerID]int // summaries in a row without a byte from it
+	rewired time.Time
+	gate    bool // one of its zone's gateways
+	missed  int  // how often others could not reach it
+	traffic Traffic
+	intro   *pendingIntro
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
 	stalled   time.Time
@@ -126,6 +130,7 @@ func (s *Scheduler) remove(m *member, why string) {
 		m.lost(i)
 	}
 	s.ungate(m)
+	m.unvote()
 	last := sw.order[len(sw.order)-1]
 	sw.order[m.at], last.at = last, m.at
 	sw.order = sw.order[:len(sw.order)-1]
@@ -181,13 +186,15 @@ func (s *Scheduler) learn(sw *swarm, m *member, size int64, have *piece.Bitfield
 		return
 	}
 	s.trust(m)
+	m.vote(size)
 	told := m.knows
 	m.knows = true
 	if sw.size == SizeUnknown && !s.resize(sw, size) {
 		m.knows = told
+		m.unvote()
 		return
 	}
-	if size != sw.size {
+	if size != sw.size && !s.outvoted(sw, size) {
 		s.stats.SizeConflicts++
 		return
 	}
@@ -245,7 +252,7 @@ func (s *Scheduler) resize(sw *swarm, size int64) bool {
 	sw.size, sw.layout = size, layout
 	sw.holders = make([]int32, layout.Count())
 	sw.leased = piece.NewBitfield(layout.Count())
-	sw.free = layout.Count()
+	sw.free, sw.held = layout.Count(), 0
 	for _, l := range sw.leases { // one that reads the whole blob
 		l.pieces = piece.Range{First: 0, End: layout.Count()}
 		sw.cover(l.pieces)
