@@ -53,8 +53,10 @@ const patience = 60 * time.Second
 // cluster is a registry, a scheduler and some p2pd, each in a process.
 type cluster struct {
 	registry string // host:port
-	socket   string // of the scheduler
-	nodes    []node
+	// server is where the scheduler is asked, with the token in tokenFile if it
+	// is no socket.
+	server, tokenFile string
+	nodes             []node
 }
 
 type node struct{ mirror, socket string }
@@ -91,14 +93,18 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func newCluster(t *testing.T, nodes int) *cluster {
+// newCluster starts one. With tcp the scheduler is asked on a port.
+func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
 	t.Helper()
 	origin := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(origin.Close)
 	dir := t.TempDir()
-	c := &cluster{registry: origin.Listener.Addr().String(), socket: filepath.Join(dir, "scheduler.sock")}
+	c := &cluster{registry: origin.Listener.Addr().String(), server: "unix://" + filepath.Join(dir, "scheduler.sock"), tokenFile: filepath.Join(dir, "token")}
+	if tcp {
+		c.server = freePort(t)
+	}
 	at := freePort(t)
-	startProcess(t, "scheduler", "--listen", at, "--http-listen", "127.0.0.1:0", "--admin-listen", "unix://"+c.socket, "--membership-mode", "open")
+	startProcess(t, "scheduler", "--listen", at, "--http-listen", "127.0.0.1:0", "--admin-listen", c.server, "--admin-token-file", c.tokenFile, "--membership-mode", "open")
 	for i := range nodes {
 		n := node{mirror: freePort(t), socket: filepath.Join(dir, fmt.Sprint("n", i), "p2pd.sock")}
 		startProcess(t, "p2pd", "--mirror-listen", n.mirror, "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",
@@ -118,7 +124,7 @@ func newCluster(t *testing.T, nodes int) *cluster {
 func (c *cluster) try(i int, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	args = append([]string{"p2pctl"}, args...)
-	code = ctl.Main(context.Background(), append(args, "--server", "unix://"+c.socket, "--node", "unix://"+c.nodes[i].socket), &out, &err)
+	code = ctl.Main(context.Background(), append(args, "--server", c.server, "--token-file", c.tokenFile, "--node", "unix://"+c.nodes[i].socket), &out, &err)
 	return code, out.String(), err.String()
 }
 
@@ -190,7 +196,7 @@ func wants(t *testing.T, text string, parts ...string) {
 
 // p2pctl shows of a real cluster what became of a real pull.
 func TestARealCluster(t *testing.T) {
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, false)
 	img := c.push(t, "1", random3(t))
 	m, err := img.Manifest()
 	if err != nil {

@@ -198,3 +198,14 @@ type PeerDetail struct {
 	// More: there are more memberships than are shown of one peer.
 	More bool `json:"more"`
 }
+
+// Snapshot is a scheduler at one moment, for who watches.
+type Snapshot struct {
+	Meta
+	At     time.Time       `json:"at"`
+	Status SchedulerStatus `json:"status"`
+	// Swarms are some: those first that miss something.
+	Swarms []Swarm `json:"swarms"`
+	// Swarm is the one that was asked for, if it is there.
+	Swarm *SwarmDetail `json:"swarm,omitempty"`
+}

@@ -19,7 +19,7 @@ const (
 	// topWidth is how wide the matrix is where there is no terminal to ask.
 	topWidth = 64
 	// besides is what stands beside the matrix in a line.
-	besides = 62
+	besides = 66
 )
 
 func (c *cli) topCommand() *cobra.Command {
@@ -151,7 +151,7 @@ func (t *top) matrix(now time.Time, d *api.SwarmDetail, seen map[string]api.Byte
 		return lines
 	}
 	width := t.width()
-	leased := cells(d.LeasedRanges, d.Pieces, width)
+	leased := cells(t.reading(d), d.Pieces, width)
 	lines = append(lines, "", fmt.Sprintf("%-13s %-8s %s  %4s %11s %11s %11s", "PEER", "ZONE", pad("PIECES", width), "HAVE", "FROM PEERS", "FROM ORIGIN", "SENT"))
 	for _, m := range d.MemberItems {
 		seen[m.Peer] = m.Bytes
@@ -164,6 +164,29 @@ func (t *top) matrix(now time.Time, d *api.SwarmDetail, seen map[string]api.Byte
 		lines = append(lines, fmt.Sprintf("… and %d more peers", d.Members-len(d.MemberItems)))
 	}
 	return lines
+}
+
+// reading are the pieces that a lease covers and that nobody has.
+func (t *top) reading(d *api.SwarmDetail) string {
+	left := make([]bool, d.Pieces)
+	mark := func(ranges string, as bool) {
+		_ = api.ParseRanges(ranges, d.Pieces, func(from, end int) { // what is no range is shown as missing
+			for i := from; i < end; i++ {
+				left[i] = as
+			}
+		})
+	}
+	mark(d.LeasedRanges, true)
+	for _, m := range d.MemberItems {
+		mark(m.Ranges, false)
+	}
+	return api.Ranges(func(yield func(int, int) bool) {
+		for i, is := range left {
+			if is && !yield(i, i+1) {
+				return
+			}
+		}
+	})
 }
 
 // bar is one peer's pieces.

@@ -4,7 +4,7 @@
 // nor where tokens are kept.
 //
 // Nobody gets an answer without a Guard's word, not even that a path does not
-// exist.
+// exist; but for the files of the live page, below /ui/, which tell nothing.
 //
 // Start reading at New, then routes.go.
 package web

@@ -91,10 +91,17 @@ func (w *writer) operation(rt route) object {
 		op["requestBody"] = object{"required": true, "content": w.json(rt.takes)}
 	}
 	op["responses"] = object{
-		"200":     object{"description": "OK", "content": w.json(rt.returns)},
+		"200":     object{"description": "OK", "content": w.answer(rt)},
 		"default": object{"description": "it failed", "content": w.json(api.Error{})},
 	}
 	return op
+}
+
+func (w *writer) answer(rt route) object {
+	if rt.stream != nil {
+		return object{"text/event-stream": object{"schema": w.schema(reflect.TypeOf(rt.returns))}}
+	}
+	return w.json(rt.returns)
 }
 
 func tags(p part) (names []string) {

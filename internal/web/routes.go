@@ -25,6 +25,9 @@ type route struct {
 	// within bounds what it may take; 0 is answerWithin.
 	within time.Duration
 	serve  func(r *http.Request) (any, error)
+	// stream, in place of serve, sends events of type returns for as long as
+	// the client likes. It fails only before the first.
+	stream func(w http.ResponseWriter, r *http.Request) error
 }
 
 // mutates reports whether a route changes something.

@@ -41,6 +41,9 @@ func (s *Server) schedulerRoutes() []route {
 		}, {
 			method: http.MethodDelete, path: "/peers/{id}/ban", of: ofScheduler, summary: "End a ban; the peer connects anew and announces what it has",
 			returns: api.PeerDetail{}, serve: s.unban,
+		}, {
+			method: http.MethodGet, path: "/events", of: ofScheduler, summary: "Snapshots, about one a second, as server-sent events",
+			query: []param{{"swarm", "string", "the digest of a swarm to show in detail"}}, returns: api.Snapshot{}, stream: s.watch,
 		},
 	}
 }

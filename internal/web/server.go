@@ -37,6 +37,9 @@ type Server struct {
 	cfg Config
 	log *slog.Logger
 	mux http.Handler
+	// page is the live page; nil where there is no scheduler.
+	page     http.Handler
+	watchers chan struct{} // one entry each
 }
 
 // New makes the interface, with the routes of what there is to ask.
@@ -44,7 +47,10 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	s := &Server{cfg: cfg, log: cfg.Logger, watchers: make(chan struct{}, watchersMost)}
+	if cfg.Brain != nil {
+		s.page = newPage()
+	}
 	mux := http.NewServeMux()
 	for _, rt := range s.routes() {
 		if rt.of&s.parts() != 0 {
@@ -100,6 +106,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if s.page != nil && isPage(r) {
+		s.page.ServeHTTP(w, r)
+		return
+	}
 	name, err := s.cfg.Guard(r)
 	if err != nil {
 		s.log.Info("admin request refused", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "err", err)
@@ -112,6 +122,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answering serves one route.
 func (s *Server) answering(rt route) http.Handler {
+	if rt.stream != nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := rt.stream(w, r); err != nil {
+				s.refuse(w, asError(err))
+			}
+		})
+	}
 	within := rt.within
 	if within == 0 {
 		within = answerWithin

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"cmp"
 	"iter"
 	"maps"
@@ -40,19 +41,16 @@ func (p Page) limit() int {
 	return min(p.Limit, PageMost)
 }
 
-// take is the page of all, and whether more follow.
-func take[T any, K cmp.Ordered](p Page, after K, all iter.Seq[T], key func(T) K) (page []T, more bool) {
+// take is the page of what there is after the last one seen, and whether more
+// follow. It allocates for the page alone.
+func take[T any](p Page, all iter.Seq[T], isAfter func(T) bool, compare func(a, b T) int) (page []T, more bool) {
 	most := p.limit()
 	page = make([]T, 0, most+1)
 	for v := range all {
-		k := key(v)
-		if p.After != "" && k <= after {
+		if p.After != "" && !isAfter(v) || len(page) > most && compare(v, page[most]) >= 0 {
 			continue
 		}
-		if len(page) > most && k >= key(page[most]) {
-			continue
-		}
-		at, _ := slices.BinarySearchFunc(page, k, func(v T, k K) int { return cmp.Compare(key(v), k) })
+		at, _ := slices.BinarySearchFunc(page, v, compare)
 		page = slices.Insert(page[:min(len(page), most)], at, v)
 	}
 	if len(page) > most {
@@ -109,7 +107,8 @@ func (s *Scheduler) ViewSwarms(p Page, active bool) (page []SwarmView, more bool
 	}
 	// Digests of one algorithm are in the order of their bytes.
 	after, _ := piece.ParseDigest(p.After) //nolint:errcheck // what is no digest comes before all that are
-	found, more := take(p, string(after[:]), all, func(sw *swarm) string { return string(sw.digest[:]) })
+	found, more := take(p, all, func(sw *swarm) bool { return bytes.Compare(sw.digest[:], after[:]) > 0 },
+		func(a, b *swarm) int { return bytes.Compare(a.digest[:], b.digest[:]) })
 	page = make([]SwarmView, 0, len(found))
 	for _, sw := range found {
 		page = append(page, sw.view())
@@ -187,7 +186,8 @@ func (s *Scheduler) ViewSwarm(d piece.Digest, p Page) (SwarmDetail, bool) {
 		})
 	}
 	slices.SortFunc(v.Leases, func(a, b LeaseView) int { return cmp.Compare(a.ID, b.ID) })
-	page, more := take(p, PeerID(p.After), slices.Values(sw.order), func(m *member) PeerID { return m.node.peer.ID })
+	page, more := take(p, slices.Values(sw.order), func(m *member) bool { return m.node.peer.ID > PeerID(p.After) },
+		func(a, b *member) int { return cmp.Compare(a.node.peer.ID, b.node.peer.ID) })
 	for _, m := range page {
 		v.Members = append(v.Members, m.view())
 	}
@@ -299,7 +299,7 @@ func (s *Scheduler) ViewPeers(now time.Time, p Page) (page []PeerView, more bool
 			}
 		}
 	}
-	ids, more := take(p, PeerID(p.After), all, func(id PeerID) PeerID { return id })
+	ids, more := take(p, all, func(id PeerID) bool { return id > PeerID(p.After) }, cmp.Compare[PeerID])
 	page = make([]PeerView, 0, len(ids))
 	for _, id := range ids {
 		v, _ := s.viewPeer(now, id)
