@@ -59,6 +59,10 @@ e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pull
 e2e-faults: e2e-deps ## a cluster under a schedule of faults: SEED repeats one, DURATION=1h lasts longer (root)
 	P2PD_E2E_FAULTS=1 SEED=$(SEED) DURATION=$(DURATION) go test -count=1 -timeout 0 -v -run '^TestFaults$$' ./e2e/faults
 
+.PHONY: soak
+soak: e2e-deps ## a cluster that pulls for DURATION (30m): memory, files and goroutines stay flat (root)
+	P2PD_E2E_SOAK=1 SEED=$(SEED) DURATION=$(DURATION) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e/faults
+
 .PHONY: e2e-clients
 e2e-clients: e2e-deps ## skopeo, Podman and Docker pull through what p2pd setup wrote (root)
 	@scripts/install-deps.sh skopeo podman dockerd

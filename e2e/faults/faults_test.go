@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,6 +20,7 @@ const (
 	nodes = 6
 	// defaultDuration is what a run takes in CI.
 	defaultDuration = 5 * time.Minute
+	soakDuration    = 30 * time.Minute
 )
 
 // A cluster under a schedule of faults keeps its promises. SEED repeats the
@@ -33,36 +35,14 @@ func TestFaults(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	seed, duration := settings(t)
+	seed, duration := settings(t, defaultDuration)
 	rounds := max(1, int(duration/roundLength))
 	fmt.Printf("SEED=%d DURATION=%v: %d rounds\n", seed, duration, rounds)
 	for _, s := range Plan(seed, nodes, rounds) {
 		t.Logf("round %d at %v: %s of node %d for %v", s.Round+1, s.At.Round(time.Millisecond), s.Kind, s.Node, s.For.Round(time.Millisecond))
 	}
 
-	dir := filepath.Join(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs", os.Getpid()))
-	defer os.RemoveAll(dir)
-	programs, err := lab.Build(ctx, dir, "p2pd_faults")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: nodes, NodeRate: nodeRate, OriginRate: originRate}, Programs: programs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if t.Failed() {
-			keepLogs(t, l.Dir)
-		}
-		if err := l.Close(); err != nil {
-			t.Errorf("close the lab: %v", err)
-		}
-	}()
-	out, err := os.Create(historyFile(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
+	l, out := openLab(ctx, t, seed)
 	h, err := Run(ctx, l, seed, rounds, out)
 	if !Report(os.Stdout, h, Judge(h)) {
 		t.Errorf("a promise was broken, or not tried; SEED=%d; the history is in %s", seed, out.Name())
@@ -72,9 +52,60 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func settings(t *testing.T) (seed uint64, duration time.Duration) {
+// Processes that have worked for long take no more than those that have not.
+func TestSoak(t *testing.T) {
+	if os.Getenv("P2PD_E2E_SOAK") != "1" {
+		t.Skip("a soak takes half an hour: run 'sudo make soak'")
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("a soak makes network namespaces and mounts: run it as root")
+	}
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	seed, duration := settings(t, soakDuration)
+	fmt.Printf("SEED=%d DURATION=%v\n", seed, duration)
+	l, out := openLab(ctx, t, seed)
+	h, err := Soak(ctx, l, seed, duration, out)
+	if !Report(os.Stdout, h, JudgeSoak(h)) {
+		t.Errorf("something failed or grew; the history is in %s", out.Name())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openLab builds the programs and makes a lab, and the file of its history.
+func openLab(ctx context.Context, t *testing.T, seed uint64) (*lab.Lab, *os.File) {
 	t.Helper()
-	seed, duration = rand.Uint64()>>32, defaultDuration
+	dir := filepath.Join(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs", os.Getpid()))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a later run removes it, too
+	programs, err := lab.Build(ctx, dir, "p2pd_faults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: nodes, NodeRate: nodeRate, OriginRate: originRate}, Programs: programs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepLogs(t, l.Dir)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+	})
+	out, err := os.Create(historyFile(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = out.Close() }) // the recorder has told of errors
+	return l, out
+}
+
+func settings(t *testing.T, def time.Duration) (seed uint64, duration time.Duration) {
+	t.Helper()
+	seed, duration = rand.Uint64()>>32, def
 	var err error
 	if v := os.Getenv("SEED"); v != "" {
 		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {

@@ -84,6 +84,39 @@ func TestJudges(t *testing.T) {
 	}
 }
 
+// A soak is flat, or something has grown.
+func TestJudgeSoak(t *testing.T) {
+	history := func(rss func(i int) int64, files, goroutines int) History {
+		h := good()
+		h.Samples, h.Faults, h.Pulls = nil, nil, h.Pulls[:2]
+		for i := range 100 {
+			f, g := 20, 100
+			if i >= 70 {
+				f, g = f+files, g+goroutines
+			}
+			h.Samples = append(h.Samples, Sample{Process: "n1", At: at(float64(i)), RSS: rss(i), Files: f, Goroutines: g, Capacity: 1})
+		}
+		return h
+	}
+	steady := func(int) int64 { return 50 << 20 }
+	for name, c := range map[string]struct {
+		h    History
+		well bool
+	}{
+		"flat":               {history(steady, 3, 10), true},
+		"it warms up":        {history(func(i int) int64 { return int64(10+min(i, 15)*3) << 20 }, 0, 0), true},
+		"memory leaks":       {history(func(i int) int64 { return int64(50+i) << 20 }, 0, 0), false},
+		"files leak":         {history(steady, 40, 0), false},
+		"goroutines leak":    {history(steady, 0, 90), false},
+		"nothing is sampled": {History{Pulls: good().Pulls, Intrusions: good().Intrusions}, false},
+	} {
+		var out bytes.Buffer
+		if well := Report(&out, c.h, JudgeSoak(c.h)); well != c.well {
+			t.Errorf("%s: the report says %v:\n%s", name, well, out.String())
+		}
+	}
+}
+
 // A plan is its seed's: faults in the time of their storm, one of a node at a
 // time, and liars only where nothing comes after.
 func TestPlan(t *testing.T) {
