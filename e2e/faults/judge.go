@@ -170,8 +170,21 @@ func judgeBounds(h History) Verdict {
 			v.violated("%s at %s: %d bytes in a store of %d", s.Process, h.at(s.At), s.StoreBytes, s.Capacity)
 		}
 	}
-	v.Note = fmt.Sprintf("at most %d MiB, %d files, %d goroutines", most.RSS>>20, most.Files, most.Goroutines)
+	v.Note = fmt.Sprintf("at most %d MiB, %d files, %d goroutines; %d MiB went past full stores", most.RSS>>20, most.Files, most.Goroutines, relayed(h)>>20)
 	return v
+}
+
+// relayed is how many bytes went past stores without room, as far as samples
+// have seen.
+func relayed(h History) (sum int64) {
+	most := make(map[string]int64)
+	for _, s := range h.Samples {
+		most[s.Process] = max(most[s.Process], s.Relayed)
+	}
+	for _, n := range most {
+		sum += n
+	}
+	return sum
 }
 
 // judgeSchedulers is G7: pulls that run while no scheduler does succeed.

@@ -20,7 +20,7 @@ const (
 	NodeReject     Kind = "node-reject"     // it is told that there is no way to other nodes
 	NodeSlow       Kind = "node-slow"       // its link has a fiftieth of the rate
 	NodeCorrupt    Kind = "node-corrupt"    // it sends its neighbours false bytes
-	NodeFull       Kind = "node-full"       // something else fills its disk
+	NodeFull       Kind = "node-full"       // something else fills its disk, and goes on as its store gives way
 	SchedulerKill  Kind = "scheduler-kill"  // kill -9, later started again
 	SchedulerStop  Kind = "scheduler-stop"  // SIGSTOP, later SIGCONT
 	SchedulerCut   Kind = "scheduler-cut"   // its link is down
@@ -84,7 +84,8 @@ func Plan(seed uint64, nodes, rounds int) []Step {
 			steps = append(steps, draw(rng, round, pick(rng, originFaults), -1))
 		}
 		if round == rounds-1 {
-			steps = append(steps, draw(rng, round, NodeCorrupt, perm[nodes-1]))
+			// For as long as there is load, so that somebody meets it.
+			steps = append(steps, Step{Round: round, Kind: NodeCorrupt, Node: perm[nodes-1], At: 0, For: stormLength, Seed: rng.Uint64()})
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int {

@@ -26,6 +26,8 @@ const (
 	// diskSize is of the file system that each node's store is on. It holds a
 	// few images, so that stores are full for most of a run.
 	diskSize = lab.Size(160 << 20)
+	// refill is how often what fills a disk looks whether there is room again.
+	refill = 20 * time.Millisecond
 )
 
 // stage is a cluster that faults befall.
@@ -264,21 +266,38 @@ func freeze(pid int) (ending, error) {
 	return end, syscall.Kill(pid, syscall.SIGSTOP)
 }
 
-// fill takes what is left of a node's disk.
+// fill takes what is left of a node's disk, and all that its store gives up.
 func (s *stage) fill(i int) (ending, error) {
 	junk := filepath.Join(s.store(i), "junk")
 	f, err := os.Create(junk)
 	if err != nil {
 		return nil, err
 	}
-	block := make([]byte, 64<<10)
-	for err == nil {
-		_, err = f.Write(block)
-	}
-	if errors.Is(err, syscall.ENOSPC) {
-		err = nil
-	}
-	return func(context.Context) error { return os.Remove(junk) }, errors.Join(err, f.Close())
+	over := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { // ends with the fault
+		block := make([]byte, 64<<10)
+		for {
+			_, err := f.Write(block)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				ended <- err
+				return
+			}
+			select {
+			case <-over:
+				ended <- nil
+				return
+			case <-time.After(refill):
+			}
+		}
+	}()
+	return func(context.Context) error {
+		close(over)
+		return errors.Join(<-ended, f.Close(), os.Remove(junk))
+	}, nil
 }
 
 // cut takes a place's link down.
