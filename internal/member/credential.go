@@ -98,7 +98,8 @@ func parseCredential(b []byte) (c Credential, err error) {
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return Credential{}, errors.New("credential is cut short")
 		}
-		*s, b = string(b[1:1+b[0]]), b[1+b[0]:]
+		end := 1 + int(b[0]) // a byte would overflow at the longest name
+		*s, b = string(b[1:end]), b[end:]
 	}
 	if len(b) > 0 {
 		return Credential{}, errors.New("credential has more than belongs into it")
