@@ -42,7 +42,8 @@ func ParsePublic(text []byte) (Public, error) {
 
 func parsePin(s string) (Public, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(Public{}) {
+	// The decoder skips line breaks; one key has one text.
+	if err != nil || len(b) != len(Public{}) || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) {
 		return Public{}, fmt.Errorf("%.20q is not a cluster's public key, which has 43 letters, digits, - and _", s)
 	}
 	return Public(b), nil

@@ -122,7 +122,7 @@ func ParseToken(text string) (Token, error) {
 		return Token{}, errors.New("join token is damaged: its second part is not a cluster's public key")
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(body)
-	if err != nil || len(b) != tokenBody {
+	if err != nil || len(b) != tokenBody || len(body) != base64.RawURLEncoding.EncodedLen(tokenBody) { // no line breaks
 		return Token{}, errors.New("join token is damaged: its third part is not whole")
 	}
 	t := Token{Cluster: cluster, ID: TokenID(b[8:16]), code: [16]byte(b[16:])}
