@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,6 +27,11 @@ func (b platformImage) bill(p program, version string) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("what %s is made of: %w", b.binary, err)
 	}
+	besides, err := buildinfo.ReadFile(b.tool)
+	if err != nil {
+		return nil, fmt.Errorf("what %s is made of: %w", b.tool, err)
+	}
+	info.Deps = union(info.Deps, besides.Deps)
 	digest, err := b.Digest()
 	if err != nil {
 		return nil, err
@@ -47,6 +53,16 @@ func (b platformImage) bill(p program, version string) (v1.Image, error) {
 		return nil, fmt.Errorf("make an artifact about %s", digest)
 	}
 	return about, nil
+}
+
+// union is the modules of two programs, which one go.mod names.
+func union(a, b []*debug.Module) []*debug.Module {
+	for _, m := range b {
+		if !slices.ContainsFunc(a, func(have *debug.Module) bool { return have.Path == m.Path }) {
+			a = append(a, m)
+		}
+	}
+	return a
 }
 
 type spdxPackage struct {

@@ -24,9 +24,14 @@ type program struct {
 	user        string // UID:GID that it runs as
 }
 
+// tool is the program that is in each image besides, for who looks into a
+// running container.
+var tool = program{name: "p2pctl"}
+
 // platformImage is a program's image for one platform, as linux/arm64.
 type platformImage struct {
-	platform, binary string
+	platform     string
+	binary, tool string
 	v1.Image
 }
 
@@ -48,10 +53,14 @@ func compile(ctx context.Context, p program, platform, to string) error {
 	return nil
 }
 
-// image is a program's image for one platform: a layer that all have, and the
-// program.
-func (p program) image(platform, binary string, ca []byte) (v1.Image, error) {
+// image is a program's image for one platform: a layer that all have, the
+// program, and the tool.
+func (p program) image(platform, binary, toolBinary string, ca []byte) (v1.Image, error) {
 	code, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	toolCode, err := os.ReadFile(toolBinary)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +76,11 @@ func (p program) image(platform, binary string, ca []byte) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := mutate.AppendLayers(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1), base, own)
+	beside, err := layer(file{name: tool.name, content: toolCode, program: true})
+	if err != nil {
+		return nil, err
+	}
+	made, err := mutate.AppendLayers(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1), base, beside, own)
 	if err != nil {
 		return nil, err
 	}

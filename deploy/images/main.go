@@ -1,6 +1,6 @@
 // Command images builds the container images of p2pd and the scheduler, for
 // amd64 and arm64, and pushes them to a registry. It needs Go and nothing else:
-// an image is one static binary, the authorities of the web, and two users.
+// an image is one static binary, p2pctl, the authorities of the web, and two users.
 // The same sources and authorities make the same digests.
 //
 //	go run ./deploy/images -repository registry.example/p2pd -tag 0.1.0
@@ -110,11 +110,15 @@ func push(ctx context.Context, out io.Writer, o options, p program, ca []byte, d
 		if err := compile(ctx, p, platform, binary); err != nil {
 			return err
 		}
-		image, err := p.image(platform, binary, ca)
+		besides := filepath.Join(dir, tool.name+"-"+strings.ReplaceAll(platform, "/", "-"))
+		if err := compile(ctx, tool, platform, besides); err != nil {
+			return err
+		}
+		image, err := p.image(platform, binary, besides, ca)
 		if err != nil {
 			return err
 		}
-		built = append(built, platformImage{platform, binary, image})
+		built = append(built, platformImage{platform, binary, besides, image})
 	}
 	index, err := p.index(built)
 	if err != nil {

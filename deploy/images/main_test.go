@@ -55,8 +55,9 @@ func TestImages(t *testing.T) {
 		if cfg.Config.User != p.user || cfg.Config.Entrypoint[0] != "/"+p.name {
 			t.Errorf("%s runs as %+v", p.name, cfg.Config)
 		}
-		wantFiles(t, image, map[string]int64{p.name: 0o755, "etc/ssl/certs/ca-certificates.crt": 0o644, "etc/passwd": 0o644})
+		wantFiles(t, image, map[string]int64{p.name: 0o755, "p2pctl": 0o755, "etc/ssl/certs/ca-certificates.crt": 0o644, "etc/passwd": 0o644})
 		wantBill(t, ref, image, "google.golang.org/grpc")
+		wantBill(t, ref, image, "github.com/google/go-containerregistry") // p2pctl's
 	}
 }
 

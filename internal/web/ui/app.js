@@ -175,7 +175,7 @@ function drawFlow() {
   };
   area((f) => f.origin, () => 0, colour('--leased'));
   area((f) => f.origin + f.peers, (f) => f.origin, colour('--have'));
-  if (flow.length) {
+  if (most > 1) {
     c.fillStyle = colour('--quiet');
     c.font = '12px system-ui, sans-serif';
     c.fillText('at most ' + bytes(most) + '/s in ' + Math.ceil(flow.length / 60) + ' min', 8, 16);
