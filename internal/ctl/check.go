@@ -23,6 +23,8 @@ type checkResults struct {
 	Success    bool          `json:"success"` // no check failed
 	Categories []checkGroup  `json:"categories"`
 	Pull       *pullMeasured `json:"pull,omitempty"` // with --image
+	// Start is there with --start.
+	Start *startMeasured `json:"start,omitempty"`
 }
 
 // checkGroup is some checks of one thing.
@@ -64,6 +66,7 @@ type pullMeasured struct {
 type check struct {
 	description, anchor string
 	fatal               bool
+	always              bool // even if one before it failed
 	// look says what it saw. A warning and skipped are no failures.
 	look func(ctx context.Context) (string, error)
 }
@@ -86,6 +89,13 @@ type checkup struct {
 	image     string
 	pull      *pullMeasured
 	installed bool // false with --pre: p2pd is not there yet
+
+	// With --start:
+	start     bool
+	criSocket string
+	command   []string
+	runtime   *containerRuntime
+	started   *startMeasured
 }
 
 func (c *cli) checkCommand() *cobra.Command {
@@ -97,13 +107,20 @@ func (c *cli) checkCommand() *cobra.Command {
 --image it is tried: the registry is asked with the credentials of docker login, and the
 image's smallest layer is pulled through p2pd and from the registry, and compared.
 
+With --start as well, the container runtime is asked as a kubelet asks it: to pull the
+image, and to start a container from it in the node's network; both are removed again.
+
 With --pre it looks whether p2pd can be installed.`,
 		Example: `  p2pctl check
   p2pctl check --image registry.example/app:1.2 -o json
+  p2pctl check --image registry.example/canary:1 --start --command /bin/true
   p2pctl check --pre`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			k.installed = !pre
+			if k.start && k.image == "" {
+				return usage("--start wants an --image to start")
+			}
 			if k.image != "" {
 				var err error
 				if k.ref, err = k.reg.parse(k.image); err != nil {
@@ -124,6 +141,9 @@ With --pre it looks whether p2pd can be installed.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&pre, "pre", false, "before p2pd is installed")
 	fs.StringVar(&k.image, "image", "", "`image` to try a pull with")
+	fs.BoolVar(&k.start, "start", false, "have the container runtime pull the image and start a container from it")
+	fs.StringVar(&k.criSocket, "cri-socket", "/run/containerd/containerd.sock", "`file` where the container runtime answers, for --start")
+	fs.StringSliceVar(&k.command, "command", nil, "what to run in it, with commas between words; none: what the image says")
 	fs.StringVar(&k.files.Root, "root", "/", "where the node's file `system` is seen, for instance /host in a container")
 	fs.StringVar(&k.files.ContainerdConfig, "containerd-config", setup.DefaultContainerdConfig, "containerd's configuration `file`, below --root")
 	return cmd
@@ -142,6 +162,7 @@ func (k *checkup) run(ctx context.Context) checkResults {
 		{"containerd", k.containerdChecks(), true},
 		{"registry", k.registryChecks(), k.ref != nil},
 		{"pull", k.pullChecks(), k.ref != nil && k.installed},
+		{"container", k.startChecks(), k.ref != nil && k.start},
 		{"node", k.preChecks(), !k.installed},
 	} {
 		if !group.is {
@@ -151,7 +172,7 @@ func (k *checkup) run(ctx context.Context) checkResults {
 		failed := false
 		for _, c := range group.checks {
 			r := checkResult{Description: c.description, Result: resultSkipped, Error: "a check before it failed"}
-			if !failed {
+			if !failed || c.always {
 				r = k.look(ctx, c)
 			}
 			failed = failed || c.fatal && r.Result != resultOK && r.Result != resultWarning
@@ -160,7 +181,7 @@ func (k *checkup) run(ctx context.Context) checkResults {
 		}
 		found.Categories = append(found.Categories, g)
 	}
-	found.Pull = k.pull
+	found.Pull, found.Start = k.pull, k.started
 	return found
 }
 
