@@ -132,8 +132,31 @@ func (s *Scheduler) linkable(a, b *member) bool {
 }
 
 func (s *Scheduler) shuns(a, b *member) bool {
-	until, ok := a.shunned[b.node.peer.ID]
-	return ok && s.now.Before(until)
+	x, ok := a.shunned[b.node.peer.ID]
+	return ok && s.now.Before(x.until)
+}
+
+// shunning is why a member is not introduced to another one again.
+type shunning struct {
+	until time.Time
+	false bool // it sent false bytes, and was not just slow or away
+}
+
+// reconcile is for a member that has nobody left: those of others that were only
+// slow or away may be tried again before their time. A node whose link was down
+// for a moment has been blamed by all.
+func (s *Scheduler) reconcile(m *member, others []*member) {
+	forgive := func(a, b *member) {
+		x, ok := a.shunned[b.node.peer.ID]
+		if ok && !x.false && x.until.Sub(s.now) <= shunPair-reconcileAfter {
+			delete(a.shunned, b.node.peer.ID)
+		}
+	}
+	for _, o := range others {
+		forgive(m, o)
+		forgive(o, m)
+	}
+	s.link(m, others, 2, "it has nobody else, and they were only slow or away")
 }
 
 // cut ends the edge between a and b and tells those of them who mind.
@@ -181,7 +204,7 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 		if replaced < rewireMost && !m.far(o) && m.idle[o.node.peer.ID] >= idleSummaries && len(o.edges) > s.cfg.Neighbours/2 {
 			s.cut(m, o, "nothing came from it for long")
 			delete(m.idle, o.node.peer.ID)
-			s.shun(m, o)
+			s.shun(m, o, false)
 			replaced++
 		}
 	}
@@ -198,7 +221,7 @@ func (s *Scheduler) blame(e Blame) {
 	if m == nil || o == nil || m == o {
 		return
 	}
-	s.shun(m, o)
+	s.shun(m, o, e.Fault == False)
 	why := map[Fault]string{Slow: "it was too slow", Unreachable: "it could not be reached", False: "it sent false bytes"}[e.Fault]
 	if slices.Contains(m.edges, o) {
 		s.cut(m, o, why)
@@ -214,13 +237,13 @@ func (s *Scheduler) blame(e Blame) {
 	s.topUp(m)
 }
 
-// shun keeps two members apart for a while.
-func (s *Scheduler) shun(m, o *member) {
+// shun keeps two members apart for a while; for false bytes whatever happens.
+func (s *Scheduler) shun(m, o *member, forFalse bool) {
 	if m.shunned == nil {
-		m.shunned = make(map[PeerID]time.Time)
+		m.shunned = make(map[PeerID]shunning)
 	}
 	if len(m.shunned) >= maxShunned {
 		clear(m.shunned)
 	}
-	m.shunned[o.node.peer.ID] = s.now.Add(shunPair)
+	m.shunned[o.node.peer.ID] = shunning{s.now.Add(shunPair), forFalse}
 }

@@ -42,7 +42,9 @@ func (s *Scheduler) rescue(m *member) {
 			}
 		}
 		found = len(useful)
-		s.link(m, useful, 2, "it stalled and these have what it misses")
+		if s.link(m, useful, 2, "it stalled and these have what it misses") == 0 && len(m.edges) == 0 {
+			s.reconcile(m, useful)
+		}
 		if s.now.Sub(m.stalled) > patience && s.grantHeld(m) {
 			return
 		}

@@ -51,6 +51,9 @@ const (
 	// shunPair is how long two peers of which one blamed the other are not
 	// introduced again.
 	shunPair = 30 * time.Second
+	// reconcileAfter is how long at the least, where one of them has nobody else
+	// and gave the other no false bytes.
+	reconcileAfter = 3 * time.Second
 	// defaultBackoff is how long an origin that said 429 or 503 without a
 	// time is left alone; maxBackoff bounds what it may ask for.
 	defaultBackoff = time.Second

@@ -55,7 +55,7 @@ type member struct {
 	leases  int
 	skip    time.Time // no lease before
 	failed  int       // leases in a row
-	shunned map[PeerID]time.Time
+	shunned map[PeerID]shunning
 	idle    map[PeerID]int // summaries in a row without a byte from it
 	rewired time.Time
 	gate    bool // one of its zone's gateways
