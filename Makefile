@@ -40,7 +40,7 @@ test-unit:
 
 .PHONY: test-e2e
 ifeq ($(ROOT),yes)
-test-e2e: e2e
+test-e2e: e2e e2e-faults
 else
 test-e2e:
 	@echo "SKIPPED: the end-to-end tier (./e2e/...) and the namespaces of its lab: they need root for network namespaces and containerd; run 'sudo make e2e'"
@@ -122,7 +122,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@grep -rHoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' pkg internal | sed 's/func //' | \
 	while IFS=: read -r file target; do \
 	  echo "$$target ($$file)"; \
-	  go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	  go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s "./$$(dirname "$$file")"; \
 	done
 
 .PHONY: check
