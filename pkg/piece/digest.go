@@ -39,6 +39,9 @@ func ParseDigest(s string) (Digest, error) {
 	if _, err := hex.Decode(d[:], []byte(enc)); err != nil {
 		return Digest{}, fmt.Errorf("digest %.80q: %w", s, err)
 	}
+	if d.IsZero() { // to whoever verifies it would mean that anything will do
+		return Digest{}, fmt.Errorf("digest %.80q: no content has it", s)
+	}
 	return d, nil
 }
 
