@@ -45,10 +45,17 @@ awk '/^  cluster.crt: /{on = 1; next} on && !/^    / {on = 0} on {print substr($
 chmod 0600 "$out/tls.key"
 "$out/bin/scheduler" pin --membership-key-file "$out/tls.key" >"$out/pin"
 "$out/bin/scheduler" pin "$out/cluster.crt" | cmp - "$out/pin" || fail "the certificate is not of the key"
+has defaults 'replicas: 3'
+has defaults 'kind: PodDisruptionBudget'
+has defaults 'release-p2pd-scheduler.p2pd.svc:7312'
+render one --set scheduler.replicas=1
+hasnt one 'P2PSCHED_FLEET_ADVERTISE'
+hasnt one 'kind: PodDisruptionBudget'
 render open --set membership.mode=open
 hasnt open 'kind: ClusterRole'
 hasnt open 'kind: Secret'
 has open 'mode: open'
+has open 'replicas: 1'
 render elsewhere --set scheduler.enabled=false,scheduler.address=s.example:7310,membership.tokenSecret=join
 has elsewhere 'secretName: join'
 hasnt elsewhere 'kind: ClusterRole'
@@ -88,6 +95,7 @@ refused --set image.repository=r --set node.mirrorPort=0
 refused --set image.repository=r --set containerd.socket=run.sock
 refused --set image.repository=r --set scheduler.address=nowhere
 refused --set image.repository=r --set membership.mode=none
+refused --set image.repository=r --set scheduler.replicas=0
 refused --set image.repository=r --set membership.existingSecret=absent
 refused --set image.repository=r --set node.resources.limits.memory=1.5Gi
 echo "chart: ok"

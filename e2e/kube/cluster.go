@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	apiPort   = 6443
-	etcdPort  = 12379
-	adminUser = "admin"
+	apiPort    = 6443
+	apiService = "10.96.0.1" // the first of the addresses that Services get
+	etcdPort   = 12379
+	adminUser  = "admin"
 	// Namespace is where p2pd is installed.
 	Namespace = "p2pd"
 )
@@ -113,7 +114,7 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 		return err
 	}
 	for name, args := range map[string][]string{
-		"kube-controller-manager": {"--secure-port=12257", "--service-account-private-key-file=" + key, "--node-monitor-grace-period=20s"},
+		"kube-controller-manager": {"--secure-port=12257", "--service-account-private-key-file=" + key, "--node-monitor-grace-period=20s", "--root-ca-file=" + filepath.Join(c.dir, "pki", "apiserver.crt")},
 		"kube-scheduler":          {"--secure-port=12259"},
 	} {
 		args = append([]string{

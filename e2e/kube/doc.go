@@ -2,6 +2,6 @@
 // controllers, DNS, and on each node a kubelet and a containerd in the node's
 // own network and mount namespaces, so that /etc/containerd and its kin are
 // each node's own. Pods have a network that is routed between the nodes. There
-// is no kube-proxy: Services without a cluster address work, others don't, and
-// nothing enforces network policies.
+// is no kube-proxy: Services without a cluster address work, and that of the
+// API server; others don't, and nothing enforces network policies.
 package kube

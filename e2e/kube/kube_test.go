@@ -146,7 +146,9 @@ func (x *cluster) describe(ctx context.Context) string {
 	pods, _ := x.Kubectl(ctx, "get", "pods", "-A", "-o", "wide")
 	events, _ := x.Kubectl(ctx, "get", "events", "-A", "--sort-by=.lastTimestamp")
 	setup, _ := x.Kubectl(ctx, "-n", kube.Namespace, "logs", "daemonset/p2pd", "--all-containers", "--tail=20")
-	return pods + "\n" + events + "\n" + setup
+	scheduler, _ := x.Kubectl(ctx, "-n", kube.Namespace, "logs", "statefulset/p2pd-scheduler", "--tail=20")
+	before, _ := x.Kubectl(ctx, "-n", kube.Namespace, "logs", "p2pd-scheduler-0", "--previous", "--tail=20")
+	return strings.Join([]string{pods, events, setup, scheduler, before}, "\n")
 }
 
 // hosts is every file below certs.d of all nodes.

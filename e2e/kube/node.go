@@ -218,7 +218,7 @@ func (c *Cluster) route(ctx context.Context) error {
 	for _, p := range places {
 		for _, n := range c.Nodes {
 			if n.Place.Name == p.Name {
-				if _, err := output(p.Command(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=1")); err != nil {
+				if err := c.gateway(ctx, p); err != nil {
 					return err
 				}
 				continue
@@ -226,6 +226,20 @@ func (c *Cluster) route(ctx context.Context) error {
 			if _, err := output(p.Command(ctx, "ip", "route", "add", n.pods+".0/24", "via", n.Place.Addr.String())); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// gateway lets pods out of their node, and takes them to the API server, which
+// is the one Service with a cluster address that they need.
+func (c *Cluster) gateway(ctx context.Context, p lab.Place) error {
+	for _, args := range [][]string{
+		{"sysctl", "-qw", "net.ipv4.ip_forward=1"},
+		{"iptables", "-t", "nat", "-A", "PREROUTING", "-d", apiService, "-p", "tcp", "--dport", "443", "-j", "DNAT", "--to-destination", c.place.At(apiPort)},
+	} {
+		if _, err := output(p.Command(ctx, args[0], args[1:]...)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -21,6 +21,8 @@ const (
 	httpPort          = 7303
 	schedulerPort     = 7310
 	schedulerHTTPPort = 7311
+	fleetPort         = 7312
+	schedulerPorts    = 10 // from one scheduler at a place to the next
 )
 
 // Daemon is a running p2pd or scheduler.
@@ -28,7 +30,8 @@ type Daemon struct {
 	*Process
 	Place Place
 
-	http string // HOST:PORT of health and metrics
+	http   string // HOST:PORT of health and metrics
+	number string // of several at one place; else empty
 }
 
 // Metrics scrapes the daemon.
@@ -84,14 +87,70 @@ func (l *Lab) PeerAddress(i int) string { return l.Net.Nodes[i].At(peerPort) }
 
 // StartScheduler starts the scheduler, or starts it again.
 func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
+	return l.StartSchedulerOf(ctx, 0, 1)
+}
+
+// StartSchedulerOf starts one of several schedulers, or starts it again. They
+// are all at one place, at ports of their own.
+func (l *Lab) StartSchedulerOf(ctx context.Context, i, of int) (*Daemon, error) {
 	p := l.Net.Scheduler
-	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort)}
-	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, map[string]any{
+	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort + i*schedulerPorts)}
+	config := map[string]any{
 		"admin":      map[string]any{"listen": ""},
-		"listen":     p.At(schedulerPort),
+		"listen":     p.At(schedulerPort + i*schedulerPorts),
 		"http":       map[string]any{"listen": d.http},
 		"membership": l.cluster.guard(),
-	})
+	}
+	if of > 1 {
+		d.number = fmt.Sprint(i)
+		config["fleet"] = map[string]any{
+			"listen": p.At(fleetPort + i*schedulerPorts), "seeds": []string{p.At(fleetPort), p.At(fleetPort + schedulerPorts)},
+			"advertise": p.At(schedulerPort + i*schedulerPorts),
+		}
+	}
+	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, config)
+}
+
+// StartSwarmOf is StartSwarm with several schedulers, of which peers are told
+// one.
+func (l *Lab) StartSwarmOf(ctx context.Context, schedulers int) (*Swarm, []*Daemon, error) {
+	var fleet []*Daemon
+	for i := range schedulers {
+		d, err := l.StartSchedulerOf(ctx, i, schedulers)
+		if err != nil {
+			return nil, nil, err
+		}
+		fleet = append(fleet, d)
+	}
+	s := &Swarm{Scheduler: fleet[0]}
+	for i := range l.Net.Nodes {
+		d, err := l.StartNode(ctx, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.Nodes = append(s.Nodes, d)
+	}
+	return s, fleet, s.WaitSchedulers(ctx, schedulers)
+}
+
+// WaitSchedulers waits until every running p2pd deals its swarms to that many
+// schedulers.
+func (s *Swarm) WaitSchedulers(ctx context.Context, n int) error {
+	for _, d := range s.Nodes {
+		if d.Ended() {
+			continue
+		}
+		if err := d.WaitReady(ctx, func(ctx context.Context) error {
+			m, err := d.Metrics(ctx)
+			if err == nil && m[Schedulers] != float64(n) {
+				err = fmt.Errorf("%s knows %.0f schedulers, want %d", d.Name, m[Schedulers], n)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StartNode starts p2pd on node i, or starts it again over the store that its
@@ -135,7 +194,7 @@ func (l *Lab) share() []string {
 }
 
 func (l *Lab) startDaemon(ctx context.Context, d *Daemon, program string, env []string, config map[string]any) error {
-	name := d.Place.Name + "-" + filepath.Base(program)
+	name := d.Place.Name + "-" + filepath.Base(program) + d.number
 	file := filepath.Join(l.Dir, name+".yaml")
 	err := writeYAML(file, config)
 	if err != nil {

@@ -22,6 +22,7 @@ const (
 	// ReceivedAcrossZones came from peers of other zones.
 	ReceivedAcrossZones = `p2pd_cross_zone_bytes_total{direction="received"}`
 	SchedulerConnected  = `p2pd_scheduler_connected`
+	Schedulers          = `p2pd_schedulers`
 	SchedulerPeers      = `p2psched_peers`
 	DiscoveryPeers      = `p2pd_discovery_peers`
 )

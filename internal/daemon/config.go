@@ -64,7 +64,8 @@ type HTTPConfig struct {
 	Pprof bool `json:"pprof"`
 }
 
-// SchedulerAddress is where the scheduler is; empty: none.
+// SchedulerAddress is where schedulers are, one or several with commas between
+// them; empty: none.
 type SchedulerAddress struct {
 	Address string `json:"address"`
 }
@@ -109,6 +110,7 @@ type HubConfig struct {
 	Listen     string        `json:"listen"`
 	HTTP       HTTPConfig    `json:"http"`
 	Membership HubMembership `json:"membership"`
+	Fleet      FleetConfig   `json:"fleet"`
 	// Admin is for operators.
 	Admin AdminConfig `json:"admin"`
 	// Seed makes the choices among equals repeatable; 0 draws one.

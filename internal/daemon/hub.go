@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/cluster"
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -23,8 +25,10 @@ type Hub struct {
 	core    *scheduler.Scheduler // the server's loop owns it
 	server  *rpc.Server
 	l       net.Listener
-	httpL   net.Listener // nil if embedded: the node's serves for both
-	admin   *admin       // nil where operators cannot ask
+	key     member.Key       // zero if the cluster is open
+	fleet   *cluster.Cluster // nil if there are no other schedulers
+	httpL   net.Listener     // nil if embedded: the node's serves for both
+	admin   *admin           // nil where operators cannot ask
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -42,11 +46,18 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 		_, _ = h.l.Close(), h.httpL.Close() // nothing was served yet
 		return nil, err
 	}
+	if err := h.newFleet(); err != nil {
+		_, _ = h.l.Close(), h.httpL.Close()
+		if h.admin != nil {
+			_ = h.admin.l.Close()
+		}
+		return nil, err
+	}
 	return h, nil
 }
 
 func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
-	guard, made, err := cfg.Membership.guard()
+	guard, key, made, err := cfg.Membership.guard()
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +75,9 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	core := scheduler.New(scheduler.Config{Seed: seed})
-	server := rpc.NewServer(rpc.ServerConfig{Core: core, Guard: guard, Logger: log})
-	return &Hub{cfg: cfg, log: log, l: l, core: core, server: server}, nil
+	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62))})
+	server := rpc.NewServer(rpc.ServerConfig{Core: core, Name: cfg.Fleet.Advertise, Guard: guard, Logger: log})
+	return &Hub{cfg: cfg, log: log, l: l, core: core, server: server, key: key}, nil
 }
 
 // Addr is where peers connect.
@@ -115,6 +126,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.admin != nil {
 		parts = append(parts, part{"operators", func(ctx context.Context) error { return h.admin.run(ctx, operated{h}) }})
+	}
+	if h.fleet != nil {
+		parts = append(parts, part{"other schedulers", h.withOthers})
 	}
 	return runParts(ctx, parts)
 }

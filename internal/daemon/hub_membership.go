@@ -76,37 +76,37 @@ func (p *problems) hubMembership(c HubMembership) {
 }
 
 // guard closes a scheduler; nil if it is open.
-func (c HubMembership) guard() (g *rpc.Guard, made bool, err error) {
+func (c HubMembership) guard() (g *rpc.Guard, key member.Key, made bool, err error) {
 	if c.Mode == modeOpen {
-		return nil, false, nil
+		return nil, key, false, nil
 	}
-	key, made, err := member.OpenKey(c.KeyFile)
+	key, made, err = member.OpenKey(c.KeyFile)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; name another file, or set membership.mode to open", err)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("membership.keyFile: %w", err)
+		return nil, key, false, fmt.Errorf("membership.keyFile: %w", err)
 	}
 	certificate, err := key.Certificate(time.Now())
 	if err != nil {
-		return nil, false, err
+		return nil, key, false, err
 	}
 	a := member.AuthorityConfig{Key: key, Life: time.Duration(c.CredentialLife)}
 	for _, text := range c.RefuseTokens {
 		id, err := member.ParseTokenID(text)
 		if err != nil {
-			return nil, false, fmt.Errorf("membership.refuseTokens: %w", err)
+			return nil, key, false, fmt.Errorf("membership.refuseTokens: %w", err)
 		}
 		a.Refused = append(a.Refused, id)
 	}
 	if c.Mode == modeKubernetes {
 		api, err := kubernetes.InCluster()
 		if err != nil {
-			return nil, false, fmt.Errorf("membership.mode kubernetes: %w", err)
+			return nil, key, false, fmt.Errorf("membership.mode kubernetes: %w", err)
 		}
 		a.Review = func(ctx context.Context, token string) (string, error) { return c.review(ctx, api, token) }
 	}
-	return &rpc.Guard{Certificate: certificate, Warden: member.NewAuthority(a)}, made, nil
+	return &rpc.Guard{Certificate: certificate, Warden: member.NewAuthority(a)}, key, made, nil
 }
 
 // review asks the platform for whom a token was made.

@@ -66,6 +66,7 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 		metrics.Counter("p2pd_piece_deadlines_missed_total", "Piece transfers given up for showing no byte.", p.Deadlines),
 		metrics.Counter("p2pd_busy_answers_total", "Requests that a neighbour turned down for want of an upload slot.", p.Busy),
 		metrics.Gauge("p2pd_scheduler_connected", "1 while a scheduler's stream is up.", attached),
+		metrics.Gauge("p2pd_schedulers", "Schedulers that swarms are dealt to.", n.schedulers()),
 		metrics.Gauge("p2pd_links", "HAVE links to neighbours.", t.Links),
 		metrics.Counter("p2pd_links_lost_total", "HAVE links that broke or could not be made.", t.LinksLost),
 		metrics.Counter("p2pd_bulk_connections_total", "Bulk connections dialled to neighbours.", t.FetchConns),

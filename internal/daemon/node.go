@@ -37,7 +37,7 @@ type Node struct {
 	may       gate
 	journal   journal.Journal
 	papers    *papers              // nil in an open cluster
-	client    *rpc.Client          // nil without a scheduler
+	client    *rpc.Fleet           // nil without a scheduler
 	hub       *Hub                 // nil unless embedded
 	directory *discovery.Discovery // nil unless enabled
 	content   *containerd.Content  // nil unless containerd's content is used
@@ -142,23 +142,25 @@ func (n *Node) listen() (err error) {
 
 // introduce makes the way to the scheduler, if there is to be one.
 func (n *Node) introduce() (err error) {
-	address := n.cfg.Scheduler.Address
+	doors := n.cfg.Scheduler.doors()
 	if e := n.cfg.EmbeddedScheduler; e.Enabled {
 		m := defaultHubMembership()
 		m.Mode, m.KeyFile = e.Membership, n.cfg.clusterKeyHere()
 		if n.hub, err = newHub(HubConfig{Listen: e.Listen, Membership: m}, n.log); err != nil {
 			return fmt.Errorf("embeddedScheduler.%w", err)
 		}
-		address = n.hub.addressHere()
+		doors = []string{n.hub.addressHere()}
 	}
-	if address == "" {
+	if len(doors) == 0 {
 		return nil
 	}
 	m, err := n.papers.forScheduler(n.net, n.cfg.Topology.Zone)
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
 	}
-	n.client = rpc.NewClient(rpc.ClientConfig{Address: address, Self: n.net.Self(), Handler: n.peer, Membership: m, Logger: n.log})
+	n.client = rpc.NewFleet(rpc.FleetConfig{
+		Doors: doors, Handler: n.peer, Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
+	})
 	return nil
 }
 
@@ -194,7 +196,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
-		parts = append(parts, part{"scheduler's client", n.client.Run})
+		parts = append(parts, part{"schedulers' client", n.client.Run})
 	}
 	parts = append(parts, part{"mirror", func(ctx context.Context) error { return n.mirror.Serve(ctx, n.mirrorL) }})
 

@@ -24,7 +24,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&p.BulkTLS, "peer-bulk-tls", p.BulkTLS, "encrypt pieces; off only in networks that are encrypted already, and then on all peers")
 	fs.IntVar(&p.UploadSlots, "peer-upload-slots", p.UploadSlots, "pieces served at once; 0: the built-in number")
 	c.HTTP.flags(fs)
-	text(fs, &c.Scheduler.Address, "scheduler", "`host:port` of the scheduler; empty: peers find each other by discovery")
+	text(fs, &c.Scheduler.Address, "scheduler", "`host:port` of the scheduler, or several with commas; empty: peers find each other by discovery")
 	fs.BoolVar(&c.EmbeddedScheduler.Enabled, "embedded-scheduler", c.EmbeddedScheduler.Enabled, "run a scheduler in this process")
 	text(fs, &c.EmbeddedScheduler.Listen, "embedded-scheduler-listen", "where peers connect to the embedded scheduler")
 	text(fs, &c.EmbeddedScheduler.Membership, "embedded-scheduler-membership", "who may join at the embedded scheduler: `token` ('p2pd token' prints one) or open")
@@ -52,6 +52,7 @@ func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	c.HTTP.flags(fs)
 	c.Admin.flags(fs)
 	c.Membership.flags(fs)
+	c.Fleet.flags(fs)
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
 	c.Log.flags(fs)
 }

@@ -67,6 +67,7 @@ func (c *HubConfig) Validate() error {
 	p.http(c.HTTP)
 	p.admin(c.Admin)
 	p.hubMembership(c.Membership)
+	p.fleet(c.Fleet, c.Membership)
 	p.log(c.Log)
 	return p.err()
 }
@@ -98,11 +99,8 @@ func (p *problems) http(c HTTPConfig) {
 }
 
 func (p *problems) scheduler(c SchedulerAddress, e EmbeddedConfig) {
-	if c.Address != "" {
-		host, port, err := net.SplitHostPort(c.Address)
-		if n, _ := strconv.ParseUint(port, 10, 16); err != nil || host == "" || n == 0 {
-			p.add("scheduler.address", c.Address, "is not where a scheduler can be; write HOST:PORT, such as scheduler.example:7310")
-		}
+	if a := c.bad(); a != "" {
+		p.add("scheduler.address", a, "is not where a scheduler can be; write HOST:PORT, such as scheduler.example:7310, or several with commas")
 	}
 	if !e.Enabled {
 		return

@@ -65,6 +65,7 @@ type Client struct {
 	sightings *sightings
 	conn      atomic.Pointer[grpc.ClientConn] // while Run runs
 	stale     bool                            // the scheduler does not take this peer's credential
+	name      string                          // of the scheduler that is attached; empty: it says none
 }
 
 // NewClient makes a client.

@@ -66,8 +66,19 @@ func drawHave(t *rapid.T) (int64, piece.Bitfield) {
 var drawMembership = rapid.Custom(func(t *rapid.T) (m scheduler.Membership) {
 	m.Digest, m.Origin = drawDigest.Draw(t, "digest"), drawText.Draw(t, "origin")
 	m.Size, m.Have = drawHave(t)
+	m.Moved = rapid.Bool().Draw(t, "moved")
+	for range rapid.IntRange(0, 3).Draw(t, "leases") {
+		m.Leases = append(m.Leases, drawHeld(t))
+	}
 	return m
 })
+
+func drawHeld(t *rapid.T) scheduler.Lease {
+	l := scheduler.Lease{ID: drawLease.Draw(t, "lease"), Whole: rapid.Bool().Draw(t, "whole")}
+	l.Pieces.First = rapid.IntRange(0, piece.MaxPieces-1).Draw(t, "first")
+	l.Pieces.End = rapid.IntRange(l.Pieces.First+1, piece.MaxPieces).Draw(t, "end")
+	return l
+}
 
 var drawProgress = rapid.Custom(func(t *rapid.T) (p scheduler.Progress) {
 	p.Digest, p.Stalled = drawDigest.Draw(t, "digest"), rapid.Bool().Draw(t, "stalled")
@@ -106,7 +117,7 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 4).Draw(t, "kind") {
+	switch rapid.IntRange(0, 5).Draw(t, "kind") {
 	case 0:
 		size, _ := drawHave(t)
 		share := scheduler.Share{Of: rapid.IntRange(0, maxPeers).Draw(t, "of")}
@@ -115,13 +126,13 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 	case 1:
 		return scheduler.Part{To: "me", Digest: d, Peers: rapid.SliceOfN(drawID, 0, 4).Draw(t, "peers"), Reason: why}
 	case 2:
-		l := scheduler.Lease{ID: drawLease.Draw(t, "lease"), Whole: rapid.Bool().Draw(t, "whole")}
-		l.Pieces.First = rapid.IntRange(0, piece.MaxPieces-1).Draw(t, "first")
-		l.Pieces.End = rapid.IntRange(l.Pieces.First+1, piece.MaxPieces).Draw(t, "end")
-		return scheduler.Grant{To: "me", Digest: d, Reason: why, Lease: l}
+		return scheduler.Grant{To: "me", Digest: d, Reason: why, Lease: drawHeld(t)}
 	case 3:
 		ms := rapid.Int64Range(0, maxWait.Milliseconds()).Draw(t, "ms")
 		return scheduler.Wait{To: "me", Digest: d, For: time.Duration(ms) * time.Millisecond, Reason: why}
+	case 4:
+		names := rapid.SliceOfN(rapid.StringN(1, 40, maxText), 0, 4).Draw(t, "names")
+		return scheduler.Roster{To: "me", Self: rapid.StringN(0, 40, maxText).Draw(t, "self"), Names: names, Reason: why}
 	default:
 		return scheduler.Revoke{To: "me", Digest: d, Lease: drawLease.Draw(t, "lease"), Reason: why}
 	}

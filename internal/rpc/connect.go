@@ -95,6 +95,12 @@ func (c *Client) greet(g attachClient) error {
 	serr := g.Send(encodeEvent(scheduler.PeerUp{Peer: c.cfg.Self}))
 	if serr == nil {
 		header, err := g.Header()
+		if err == nil && header != nil {
+			c.name = ""
+			if v := header.Get(nameKey); len(v) == 1 && len(v[0]) <= maxText {
+				c.name = v[0]
+			}
+		}
 		if err != nil || header != nil {
 			return err
 		}

@@ -39,6 +39,10 @@ func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
 			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.Roster:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Roster{Roster: &p2pdv1.Roster{
+			Self: d.Self, Schedulers: d.Names[:min(len(d.Names), maxSchedulers)], Reason: encodeReason(d.Reason),
+		}}}
 	}
 	return nil
 }
@@ -67,8 +71,31 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		w, err := decodeWait(d.Wait)
 		w.To = to
 		return orError[scheduler.Decision](w, malformed("wait", err))
+	case *p2pdv1.Decision_Roster:
+		r, err := decodeRoster(d.Roster)
+		r.To = to
+		return orError[scheduler.Decision](r, malformed("roster", err))
 	}
 	return nil, nil
+}
+
+func decodeRoster(m *p2pdv1.Roster) (d scheduler.Roster, err error) {
+	if d.Self, err = decodeText("self", m.GetSelf()); err != nil {
+		return d, err
+	}
+	if err := atMost("schedulers", len(m.GetSchedulers()), maxSchedulers); err != nil {
+		return d, err
+	}
+	for i, name := range m.GetSchedulers() {
+		field := fmt.Sprintf("schedulers[%d]", i)
+		id, err := decodeID(field, name)
+		if err != nil {
+			return d, err
+		}
+		d.Names = append(d.Names, string(id))
+	}
+	d.Reason, err = decodeReason(m.GetReason())
+	return d, err
 }
 
 // decodeHead takes what all decisions have.

@@ -89,8 +89,21 @@ func decodeMembership(b *p2pdv1.Membership) (m scheduler.Membership, err error) 
 	if m.Size, m.Have, err = decodeHave(b.Size, b.GetHave(), b.GetFull()); err != nil {
 		return m, err
 	}
-	m.Origin, err = decodeText("origin", b.GetOrigin())
-	return m, err
+	if m.Origin, err = decodeText("origin", b.GetOrigin()); err != nil {
+		return m, err
+	}
+	m.Moved = b.GetMoved()
+	if err := atMost("leases", len(b.GetLeases()), maxLeases); err != nil {
+		return m, err
+	}
+	for i, l := range b.GetLeases() {
+		held := scheduler.Lease{ID: scheduler.LeaseID(l.GetId()), Whole: l.GetWhole()}
+		if held.Pieces, err = decodePieces(l.GetFirst(), l.GetEnd(), l.GetWhole()); err != nil {
+			return m, in(fmt.Sprintf("leases[%d]", i), err)
+		}
+		m.Leases = append(m.Leases, held)
+	}
+	return m, nil
 }
 
 func decodeSummary(s *p2pdv1.Summary) (scheduler.Summary, error) {

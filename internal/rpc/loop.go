@@ -118,6 +118,9 @@ func (s *Server) admit(st *stream) {
 	}
 	s.streams[id] = st
 	s.connected.Add(1)
+	if s.roster.Self != "" {
+		s.route([]scheduler.Decision{rosterFor(id, s.roster)})
+	}
 	s.step(scheduler.PeerUp{Peer: st.peer})
 }
 

@@ -33,8 +33,10 @@ const (
 const (
 	// keepaliveEvery and keepaliveWait find peers whose host is gone. Ten
 	// thousand idle peers are two thousand pings a second.
+	// One that answers late is busy: cut off, it would come back and have all
+	// said again.
 	keepaliveEvery = 5 * time.Second
-	keepaliveWait  = 3 * time.Second
+	keepaliveWait  = 10 * time.Second
 	// pingLeast is how often a peer may ping without being taken for a
 	// nuisance; peers here do so every pingEvery.
 	pingLeast = time.Second
@@ -66,6 +68,9 @@ type Core interface {
 type ServerConfig struct {
 	Core   Core
 	Logger *slog.Logger // nil logs nothing
+	// Name is HOST:PORT where peers reach this scheduler, if there are others
+	// beside it; see SetRoster.
+	Name string
 	// Guard keeps strangers out; nil lets everybody in, in plaintext.
 	Guard *Guard
 	// EventQueue is how many events may wait for Core.
@@ -87,6 +92,7 @@ type Server struct {
 	vouches vouches
 
 	// Owned by the loop:
+	roster  scheduler.Roster // of this scheduler and others; zero if it is alone
 	streams map[scheduler.PeerID]*stream
 	slow    []scheduler.PeerID // whose streams ended in this step
 

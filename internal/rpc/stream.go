@@ -43,8 +43,8 @@ func (s *Server) Attach(g attachServer) error {
 		return stopping()
 	}
 	defer s.do(func() { s.drop(st) })
-	// The header tells the peer that it is in.
-	if err := g.SendHeader(metadata.MD{}); err != nil {
+	// The header tells the peer that it is in, and with whom.
+	if err := g.SendHeader(metadata.Pairs(nameKey, s.cfg.Name)); err != nil {
 		return err
 	}
 	s.log.Debug("peer attached", "peer", peer.ID, "zone", peer.Zone, "rack", peer.Rack)

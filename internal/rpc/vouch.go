@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -94,10 +95,14 @@ func newSightings() *sightings {
 // just shown what k stands for to somebody without a credential. It does not
 // block. Where there is too much to repeat, the oldest goes.
 func (c *Client) Vouch(k scheduler.VouchKey) {
-	s := c.sightings
+	c.sightings.add(k, time.Now())
+}
+
+// add remembers one, to be sent.
+func (s *sightings) add(k scheduler.VouchKey, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at[k], s.unsent[k] = time.Now(), true
+	s.at[k], s.unsent[k] = now, true
 	if len(s.at) > maxSightings {
 		oldest := k
 		for other, at := range s.at {
@@ -109,6 +114,16 @@ func (c *Client) Vouch(k scheduler.VouchKey) {
 		delete(s.unsent, oldest)
 	}
 	s.notify()
+}
+
+// copy takes over what another has.
+func (s *sightings) copy(from *sightings) {
+	from.mu.Lock()
+	all := maps.Clone(from.at)
+	from.mu.Unlock()
+	for k, at := range all {
+		s.add(k, at)
+	}
 }
 
 // notify wakes the sender; s.mu is held.

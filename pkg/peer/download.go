@@ -73,6 +73,7 @@ type download struct {
 	repairs    int // how often the whole blob turned out false
 
 	schedulerUp bool
+	moving      bool      // the next join is to a scheduler that has not heard of it yet
 	alone       bool      // trusts nobody but the origin, after a false blob
 	joined      time.Time // when the scheduler was last told of the download
 	moved       time.Time // when a byte last arrived from anywhere
@@ -263,7 +264,10 @@ func (d *download) join() {
 	if d.ref.Source != nil && !d.partial.on && !d.ahead.on.Load() {
 		m.Origin = d.ref.Source.Host()
 	}
-	d.joined = time.Now()
+	if d.moving {
+		m.Moved, m.Leases = true, d.underLease()
+	}
+	d.joined, d.moving = time.Now(), false
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
 	d.noteJoined(m)
 	if !d.schedulerUp {
@@ -273,6 +277,7 @@ func (d *download) join() {
 }
 
 func (d *download) attached() {
+	d.moving = !d.joined.IsZero()
 	if !d.sizing || d.ingest != nil {
 		d.join()
 	}

@@ -2,7 +2,10 @@ package peer_test
 
 import (
 	"bytes"
+	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -71,4 +74,46 @@ func TestOfferAndWithdraw(t *testing.T) {
 	if diff := cmp.Diff([]piece.Digest{gone}, s.left); diff != "" {
 		t.Errorf("taken back (-want +got):\n%s", diff)
 	}
+}
+
+// A full store is announced little by little, what was used last first, and
+// without what has gone meanwhile. Swarms that move are announced where they
+// went, and no others.
+func TestAFullStoreIsAnnouncedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const blobs = 200
+		store := storetest.NewMemory(0)
+		var all []piece.Digest
+		for i := range blobs {
+			all = append(all, keep(t, store, []byte{byte(i), byte(i >> 8)}))
+		}
+		p := peer.New(peer.Config{Self: scheduler.Peer{ID: "me"}, Store: store})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		s := &told{joined: make(map[piece.Digest]bool)}
+		p.Attached(s)
+		first := len(s.joined)
+		if first == 0 || first == blobs || !s.joined[all[blobs-1]] || s.joined[all[0]] {
+			t.Errorf("%d of %d are announced at once; the last one used: %v, the first: %v", first, blobs, s.joined[all[blobs-1]], s.joined[all[0]])
+		}
+		if err := store.Evict(all[0]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(s.joined) != blobs-1 || s.joined[all[0]] {
+			t.Errorf("%d are announced after a minute, want the %d that are held", len(s.joined), blobs-1)
+		}
+
+		clear(s.joined)
+		p.Moved(func(d piece.Digest) bool { return d == all[7] })
+		if diff := cmp.Diff(map[piece.Digest]bool{all[7]: true}, s.joined); diff != "" {
+			t.Errorf("announced when one swarm moved (-want +got):\n%s", diff)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

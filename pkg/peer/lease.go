@@ -43,6 +43,16 @@ func (l *leaseRun) noticed(now time.Time) bool {
 	return true
 }
 
+// underLease are the leases that this peer reads under.
+func (d *download) underLease() (held []scheduler.Lease) {
+	for l := range d.leases {
+		if l.id != 0 && !l.stopped {
+			held = append(held, scheduler.Lease{ID: l.id, Pieces: l.pieces, Whole: l.whole})
+		}
+	}
+	return held
+}
+
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
 	d.schedulerUp = true

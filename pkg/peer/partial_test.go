@@ -30,7 +30,7 @@ func TestManyRangesAtOnce(t *testing.T) {
 
 // piece takes from the origin (84 ms here), and one more.
 func TestSameRangeOnManyPeers(t *testing.T) {
-	for nodes, copies := range map[int]int64{8: 2, 16: 2, 40: 5} {
+	for nodes, copies := range map[int]int64{8: 2, 16: 3, 40: 8} {
 		synctest.Test(t, func(t *testing.T) {
 			c := lab(t, nodes, nil)
 			blob := content(22, 16*mib)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,12 +21,6 @@ const (
 	// summaryEvery is how often the scheduler hears of running downloads.
 	// It only needs to see trends; HAVE goes from peer to peer.
 	summaryEvery = time.Second
-	// joinBatch bounds the blobs in one Join, so that a node with a full
-	// store does not exceed a message's size when it announces all of it.
-	joinBatch = 256
-	// maxAnnounced bounds what a node announces after a reconnect: the
-	// blobs used last. 4096 layers are some hundred images.
-	maxAnnounced = 4096
 )
 
 // Config is what a Peer is made of. Store and Network must be set.
@@ -75,6 +68,7 @@ type Peer struct {
 	closed    bool
 	downloads map[piece.Digest]*download
 	sched     Scheduler // nil while no stream is up
+	unsaid    []Held    // what is still to be announced to it
 }
 
 // New makes a peer. It does nothing until it is asked; Run must be called
@@ -107,6 +101,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+			p.announceMore()
 			p.summarise(ctx)
 		case <-ctx.Done():
 			p.mu.Lock()
@@ -233,44 +228,6 @@ func (p *Peer) all() []*download {
 		ds = append(ds, d)
 	}
 	return ds
-}
-
-// Attached says that a scheduler's stream is up. Everything that this peer
-// holds and downloads is announced on it.
-func (p *Peer) Attached(s Scheduler) {
-	p.mu.Lock()
-	p.sched = s
-	p.mu.Unlock()
-	p.announceHeld(s)
-	for _, d := range p.all() {
-		d.post(func() { d.attached() })
-	}
-}
-
-// Detached says that the scheduler's stream is down.
-func (p *Peer) Detached() {
-	p.mu.Lock()
-	p.sched = nil
-	p.mu.Unlock()
-	for _, d := range p.all() {
-		d.post(func() { d.detached() })
-	}
-}
-
-func (p *Peer) announceHeld(s Scheduler) {
-	held := p.cfg.Store.Held()
-	held = held[:min(len(held), maxAnnounced)]
-	for some := range slices.Chunk(held, joinBatch) {
-		var batch []scheduler.Membership
-		for _, h := range some {
-			if l, err := piece.NewLayout(h.Size); err == nil {
-				batch = append(batch, scheduler.Membership{
-					Digest: h.Digest, Size: h.Size, Have: piece.FullBitfield(l.Count()),
-				})
-			}
-		}
-		s.Send(scheduler.Join{Peer: p.cfg.Self.ID, Blobs: batch})
-	}
 }
 
 // tell sends an event if a scheduler is attached and reports whether one is.

@@ -54,6 +54,11 @@ type Membership struct {
 	// Origin is the registry host that the peer could read this blob from
 	// under a lease. Empty: the peer only serves what it has.
 	Origin string
+	// Moved says that the swarm was with another scheduler until now: its other
+	// members are on their way too. Leases are those that the peer has from
+	// that one, and reads under.
+	Moved  bool
+	Leases []Lease
 }
 
 // Leave says that a peer neither wants nor holds a blob any more.

@@ -78,7 +78,7 @@ func (s *Scheduler) width(sw *swarm) int {
 }
 
 func (s *Scheduler) grantOne(sw *swarm) bool {
-	if !sw.wanting() || len(sw.leases) >= s.width(sw) {
+	if !sw.wanting() || len(sw.leases) >= s.width(sw) || s.now.Before(sw.until) {
 		return false
 	}
 	whole := sw.size == SizeUnknown || sw.rangeless
@@ -166,9 +166,20 @@ func (s *Scheduler) give(m *member, whole bool, most int64) {
 
 // lend makes a lease and tells its holder.
 func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
-	sw := m.swarm
 	s.next++
-	l := &lease{id: s.next, swarm: sw, holder: m, pieces: run, whole: whole, moved: s.now, granted: s.now, host: s.hosts[m.origin]}
+	l := Lease{ID: s.next, Pieces: run, Whole: whole}
+	s.book(m, l)
+	s.stats.LeasesGranted++
+	s.decide(Grant{To: m.node.peer.ID, Digest: m.swarm.digest, Lease: l, Reason: why})
+}
+
+// book keeps account of a lease that m has.
+func (s *Scheduler) book(m *member, given Lease) {
+	sw := m.swarm
+	l := &lease{
+		id: given.ID, swarm: sw, holder: m, pieces: given.Pieces, whole: given.Whole,
+		moved: s.now, granted: s.now, host: s.hosts[m.origin],
+	}
 	if l.host == nil {
 		l.host = &host{}
 		s.hosts[m.origin] = l.host
@@ -179,11 +190,6 @@ func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
 	m.leases++
 	m.node.leases++
 	l.host.leases++
-	s.stats.LeasesGranted++
-	s.decide(Grant{
-		To: m.node.peer.ID, Digest: sw.digest,
-		Lease: Lease{ID: l.id, Pieces: l.pieces, Whole: whole}, Reason: why,
-	})
 }
 
 func (s *Scheduler) leasePieces(sw *swarm, most int64) int {

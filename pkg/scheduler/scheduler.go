@@ -62,7 +62,11 @@ const (
 
 // Config tunes a Scheduler. The zero value of each field means its default.
 type Config struct {
-	Seed          uint64
+	Seed uint64
+	// FirstLease is the ID before that of the first lease. Where a peer may
+	// come from another scheduler, it is drawn at random: what that one leased
+	// must not be taken for one's own.
+	FirstLease    LeaseID
 	Neighbours    int
 	MaxNeighbours int
 	TopologyShare int
@@ -162,6 +166,7 @@ func New(cfg Config) *Scheduler {
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
 		banned: make(map[PeerID]Ban), blamers: make(map[PeerID]*blamer),
+		next: cfg.FirstLease,
 	}
 }
 
@@ -246,6 +251,9 @@ func (s *Scheduler) join(e Join) {
 		if sw = s.swarms[b.Digest]; sw == nil { // it may have made room here
 			sw = newSwarm(b.Digest, s.now)
 			s.swarms[b.Digest] = sw
+			if b.Moved {
+				sw.until = s.now.Add(movedHold)
+			}
 		}
 		m, fresh := sw.members[e.Peer], false
 		if m == nil {
@@ -253,6 +261,7 @@ func (s *Scheduler) join(e Join) {
 		}
 		m.origin, m.host = b.Origin, s.hosts[b.Origin]
 		s.learn(sw, m, b.Size, &b.Have)
+		s.moved(sw, m, b)
 		if fresh {
 			s.connect(m)
 		} else if b.Size == SizeUnknown && sw.size != SizeUnknown {

@@ -12,7 +12,8 @@ import (
 type swarm struct {
 	digest piece.Digest
 	born   time.Time
-	size   int64 // SizeUnknown until a member told it
+	until  time.Time // nothing new is leased before
+	size   int64     // SizeUnknown until a member told it
 	layout piece.Layout
 
 	members map[PeerID]*member

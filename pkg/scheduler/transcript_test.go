@@ -166,6 +166,16 @@ var verbs = []struct {
 		}
 		return scheduler.Join{Peer: who, Blobs: []scheduler.Membership{b}}
 	}},
+	{regexp.MustCompile(`^brings? (\w+) of (\d+)MiB(?: with (\d+)\.\.(\d+))?(?: and lease (\d+) on (\d+)\.\.(\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		s.names[piece.Sum([]byte(m[1]))] = m[1]
+		b := scheduler.Membership{Digest: piece.Sum([]byte(m[1])), Origin: "origin.test", Size: number(m[2]) << 20, Moved: true}
+		s.sizes[m[1]] = b.Size
+		b.Have = bits(b.Size, m[3], m[4])
+		if m[5] != "" {
+			b.Leases = []scheduler.Lease{{ID: scheduler.LeaseID(number(m[5])), Pieces: piece.Range{First: int(number(m[6])), End: int(number(m[7]))}}}
+		}
+		return scheduler.Join{Peer: who, Blobs: []scheduler.Membership{b}}
+	}},
 	{regexp.MustCompile(`^leaves? (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Leave{Peer: who, Digest: piece.Sum([]byte(m[1]))}
 	}},

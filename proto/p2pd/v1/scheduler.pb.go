@@ -572,6 +572,7 @@ type Decision struct {
 	//	*Decision_Grant
 	//	*Decision_Revoke
 	//	*Decision_Wait
+	//	*Decision_Roster
 	Decision      isDecision_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -659,6 +660,15 @@ func (x *Decision) GetWait() *Wait {
 	return nil
 }
 
+func (x *Decision) GetRoster() *Roster {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_Roster); ok {
+			return x.Roster
+		}
+	}
+	return nil
+}
+
 type isDecision_Decision interface {
 	isDecision_Decision()
 }
@@ -683,6 +693,10 @@ type Decision_Wait struct {
 	Wait *Wait `protobuf:"bytes,5,opt,name=wait,proto3,oneof"`
 }
 
+type Decision_Roster struct {
+	Roster *Roster `protobuf:"bytes,6,opt,name=roster,proto3,oneof"`
+}
+
 func (*Decision_Introduce) isDecision_Decision() {}
 
 func (*Decision_Part) isDecision_Decision() {}
@@ -692,6 +706,70 @@ func (*Decision_Grant) isDecision_Decision() {}
 func (*Decision_Revoke) isDecision_Decision() {}
 
 func (*Decision_Wait) isDecision_Decision() {}
+
+func (*Decision_Roster) isDecision_Decision() {}
+
+// Roster names the schedulers that are up. Each swarm belongs to one of them;
+// pkg/scheduler's Owner says which. Schedulers that are alone need not send it.
+type Roster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Self          string                 `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`             // the one that says it, as in schedulers
+	Schedulers    []string               `protobuf:"bytes,2,rep,name=schedulers,proto3" json:"schedulers,omitempty"` // HOST:PORT where peers reach them
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Roster) GetSelf() string {
+	if x != nil {
+		return x.Self
+	}
+	return ""
+}
+
+func (x *Roster) GetSchedulers() []string {
+	if x != nil {
+		return x.Schedulers
+	}
+	return nil
+}
+
+func (x *Roster) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
 
 // Peer is how to reach a peer.
 type Peer struct {
@@ -707,7 +785,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +797,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +810,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Peer) GetId() string {
@@ -784,7 +862,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +874,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +887,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -834,16 +912,20 @@ type Membership struct {
 	// The pieces that the peer can serve: their count in 4 bytes, big-endian,
 	// then one bit a piece, lowest first. Empty: none. Only with a size, whose
 	// number of pieces it must have.
-	Have          []byte `protobuf:"bytes,3,opt,name=have,proto3" json:"have,omitempty"`
-	Origin        string `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"` // registry host that the peer can read from; empty: none
-	Full          bool   `protobuf:"varint,5,opt,name=full,proto3" json:"full,omitempty"`    // the peer can serve all pieces; stands for have
+	Have   []byte `protobuf:"bytes,3,opt,name=have,proto3" json:"have,omitempty"`
+	Origin string `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"` // registry host that the peer can read from; empty: none
+	Full   bool   `protobuf:"varint,5,opt,name=full,proto3" json:"full,omitempty"`    // the peer can serve all pieces; stands for have
+	// The swarm was with another scheduler until now; the peer reads under these
+	// leases, which it has from there.
+	Moved         bool    `protobuf:"varint,6,opt,name=moved,proto3" json:"moved,omitempty"`
+	Leases        []*Held `protobuf:"bytes,7,rep,name=leases,proto3" json:"leases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +937,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +950,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -906,6 +988,89 @@ func (x *Membership) GetFull() bool {
 	return false
 }
 
+func (x *Membership) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
+func (x *Membership) GetLeases() []*Held {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+// Held is a lease that a peer has.
+type Held struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	First         uint32                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"` // as in Grant
+	End           uint32                 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	Whole         bool                   `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Held) Reset() {
+	*x = Held{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Held) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Held) ProtoMessage() {}
+
+func (x *Held) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Held.ProtoReflect.Descriptor instead.
+func (*Held) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Held) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Held) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Held) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *Held) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
 // Join enters swarms, or updates the peer's standing in those that it is in.
 type Join struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -916,7 +1081,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1093,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1106,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -961,7 +1126,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1138,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1151,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -1006,7 +1171,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1183,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1196,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -1056,7 +1221,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1233,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1246,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -1138,7 +1303,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1315,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1328,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -1191,7 +1356,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1368,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1381,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -1245,7 +1410,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1422,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1435,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -1307,7 +1472,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1484,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1497,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -1381,7 +1546,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1558,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1571,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -1463,7 +1628,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1640,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1653,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -1527,7 +1692,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1704,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1717,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -1609,7 +1774,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1786,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1799,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -1670,7 +1835,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1847,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1860,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -1745,15 +1910,22 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
-	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xe7\x01\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\x92\x02\n" +
 	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
 	"\x05grant\x18\x03 \x01(\v2\x0e.p2pd.v1.GrantH\x00R\x05grant\x12)\n" +
 	"\x06revoke\x18\x04 \x01(\v2\x0f.p2pd.v1.RevokeH\x00R\x06revoke\x12#\n" +
-	"\x04wait\x18\x05 \x01(\v2\r.p2pd.v1.WaitH\x00R\x04waitB\n" +
+	"\x04wait\x18\x05 \x01(\v2\r.p2pd.v1.WaitH\x00R\x04wait\x12)\n" +
+	"\x06roster\x18\x06 \x01(\v2\x0f.p2pd.v1.RosterH\x00R\x06rosterB\n" +
 	"\n" +
-	"\bdecision\"h\n" +
+	"\bdecision\"T\n" +
+	"\x06Roster\x12\x12\n" +
+	"\x04self\x18\x01 \x01(\tR\x04self\x12\x1e\n" +
+	"\n" +
+	"schedulers\x18\x02 \x03(\tR\n" +
+	"schedulers\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"h\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\x12\x12\n" +
@@ -1762,15 +1934,22 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04rack\x18\x05 \x01(\tR\x04rack\"D\n" +
 	"\x05Hello\x12!\n" +
 	"\x04peer\x18\x01 \x01(\v2\r.p2pd.v1.PeerR\x04peer\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"\x86\x01\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\xc3\x01\n" +
 	"\n" +
 	"Membership\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
 	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12\x12\n" +
 	"\x04have\x18\x03 \x01(\fR\x04have\x12\x16\n" +
 	"\x06origin\x18\x04 \x01(\tR\x06origin\x12\x12\n" +
-	"\x04full\x18\x05 \x01(\bR\x04fullB\a\n" +
-	"\x05_size\"1\n" +
+	"\x04full\x18\x05 \x01(\bR\x04full\x12\x14\n" +
+	"\x05moved\x18\x06 \x01(\bR\x05moved\x12%\n" +
+	"\x06leases\x18\a \x03(\v2\r.p2pd.v1.HeldR\x06leasesB\a\n" +
+	"\x05_size\"T\n" +
+	"\x04Held\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\rR\x03end\x12\x14\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\"1\n" +
 	"\x04Join\x12)\n" +
 	"\x05blobs\x18\x01 \x03(\v2\x13.p2pd.v1.MembershipR\x05blobs\"\x1f\n" +
 	"\x05Leave\x12\x16\n" +
@@ -1859,7 +2038,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(Fault)(0),             // 0: p2pd.v1.Fault
 	(Outcome)(0),           // 1: p2pd.v1.Outcome
@@ -1871,56 +2050,60 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*AttachRequest)(nil),  // 7: p2pd.v1.AttachRequest
 	(*AttachResponse)(nil), // 8: p2pd.v1.AttachResponse
 	(*Decision)(nil),       // 9: p2pd.v1.Decision
-	(*Peer)(nil),           // 10: p2pd.v1.Peer
-	(*Hello)(nil),          // 11: p2pd.v1.Hello
-	(*Membership)(nil),     // 12: p2pd.v1.Membership
-	(*Join)(nil),           // 13: p2pd.v1.Join
-	(*Leave)(nil),          // 14: p2pd.v1.Leave
-	(*Summary)(nil),        // 15: p2pd.v1.Summary
-	(*Progress)(nil),       // 16: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 17: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 18: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 19: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 20: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 21: p2pd.v1.Introduce
-	(*Part)(nil),           // 22: p2pd.v1.Part
-	(*Grant)(nil),          // 23: p2pd.v1.Grant
-	(*Revoke)(nil),         // 24: p2pd.v1.Revoke
-	(*Wait)(nil),           // 25: p2pd.v1.Wait
+	(*Roster)(nil),         // 10: p2pd.v1.Roster
+	(*Peer)(nil),           // 11: p2pd.v1.Peer
+	(*Hello)(nil),          // 12: p2pd.v1.Hello
+	(*Membership)(nil),     // 13: p2pd.v1.Membership
+	(*Held)(nil),           // 14: p2pd.v1.Held
+	(*Join)(nil),           // 15: p2pd.v1.Join
+	(*Leave)(nil),          // 16: p2pd.v1.Leave
+	(*Summary)(nil),        // 17: p2pd.v1.Summary
+	(*Progress)(nil),       // 18: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 19: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 20: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 21: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 22: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 23: p2pd.v1.Introduce
+	(*Part)(nil),           // 24: p2pd.v1.Part
+	(*Grant)(nil),          // 25: p2pd.v1.Grant
+	(*Revoke)(nil),         // 26: p2pd.v1.Revoke
+	(*Wait)(nil),           // 27: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	11, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	13, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	14, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	15, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	19, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	20, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	12, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	15, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	16, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	17, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	21, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	22, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
 	9,  // 7: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	10, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	21, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	22, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	23, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	24, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	25, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	10, // 14: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	12, // 15: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	16, // 16: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	17, // 17: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	18, // 18: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 19: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 20: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	7,  // 21: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	2,  // 22: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	5,  // 23: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	8,  // 24: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	4,  // 25: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	6,  // 26: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	11, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	23, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	24, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	25, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	26, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	27, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	10, // 14: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	11, // 15: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	14, // 16: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	13, // 17: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	18, // 18: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	19, // 19: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	20, // 20: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	0,  // 21: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	1,  // 22: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	7,  // 23: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	2,  // 24: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	5,  // 25: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	8,  // 26: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	4,  // 27: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	6,  // 28: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	26, // [26:29] is the sub-list for method output_type
+	23, // [23:26] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -1943,17 +2126,18 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_Grant)(nil),
 		(*Decision_Revoke)(nil),
 		(*Decision_Wait)(nil),
+		(*Decision_Roster)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[10].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[14].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[19].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[11].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[16].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -65,6 +65,22 @@ mode: open
 {{- end -}}
 {{- end -}}
 
+{{- /* p2pd.schedulers: how many; those of an open cluster have no key to share */ -}}
+{{- define "p2pd.schedulers" -}}
+{{- eq (include "p2pd.closed" .) "true" | ternary (int .Values.scheduler.replicas) 1 -}}
+{{- end -}}
+
+{{- /* p2pd.fleet: how schedulers find each other */ -}}
+{{- define "p2pd.fleet" -}}
+{{- if gt (int (include "p2pd.schedulers" .)) 1 -}}
+listen: 0.0.0.0:7312
+seeds: [{{ printf "%s-scheduler.%s.svc:7312" (include "p2pd.fullname" .) .Release.Namespace }}]
+advertise: scheduler.invalid:7310
+{{- else -}}
+listen: ""
+{{- end -}}
+{{- end -}}
+
 {{- /* p2pd.memory: bytes of a Kubernetes quantity, nine tenths of them */ -}}
 {{- define "p2pd.goMemLimit" -}}
 {{- if . -}}
@@ -95,7 +111,7 @@ mode: open
 {{- end -}}
 
 {{- define "p2pd.schedulerConfig" -}}
-{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml)) | toYaml -}}
+{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml) "fleet" (include "p2pd.fleet" . | fromYaml)) | toYaml -}}
 {{- end -}}
 
 {{- /* p2pd.setup: the flags that setup and restore share */ -}}

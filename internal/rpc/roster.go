@@ -1,0 +1,35 @@
+package rpc
+
+import (
+	"slices"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// nameKey is the header in which a scheduler says what it is called.
+const nameKey = "p2pd-scheduler"
+
+// SetRoster tells all peers, and those that come, which schedulers are up. One
+// that does not name itself is about to stop: peers take their swarms to the
+// others first.
+func (s *Server) SetRoster(names []string, reason string) {
+	names = slices.Clone(names)
+	s.do(func() {
+		s.roster = scheduler.Roster{Self: s.cfg.Name, Names: names, Reason: reason}
+		all := make([]scheduler.Decision, 0, len(s.streams))
+		for id := range s.streams {
+			all = append(all, rosterFor(id, s.roster))
+		}
+		s.route(all)
+		for len(s.slow) > 0 {
+			gone := s.slow[0]
+			s.slow = s.slow[1:]
+			s.step(scheduler.PeerDown{Peer: gone})
+		}
+	})
+}
+
+func rosterFor(to scheduler.PeerID, r scheduler.Roster) scheduler.Decision {
+	r.To = to
+	return r
+}
