@@ -108,8 +108,10 @@ type SwarmZone struct {
 
 // Membership is one peer's standing in one swarm.
 type Membership struct {
-	// Peer, Zone and Rack are absent in a list of one peer's.
+	// Peer, Node, Zone and Rack are absent in a list of one peer's. Node is
+	// absent as well where it is not known.
 	Peer string `json:"peer,omitempty"`
+	Node string `json:"node,omitempty"`
 	Zone string `json:"zone,omitempty"`
 	Rack string `json:"rack,omitempty"`
 	// Digest and Size are absent in a list of one swarm's.
@@ -135,7 +137,10 @@ type Membership struct {
 
 // Peer is one p2pd as the scheduler sees it.
 type Peer struct {
-	ID    string `json:"id"`
+	ID string `json:"id"`
+	// Node is what the machine is called, by the credential that let it in;
+	// empty where the cluster is open.
+	Node  string `json:"node"`
 	State string `json:"state"`
 	// Addresses are multiaddrs for what neighbours tell each other, Bulk is
 	// host:port for pieces.

@@ -47,14 +47,14 @@ func (c *cli) peerLsCommand() *cobra.Command {
 func peersShown(p palette, list *api.PeerList) shown {
 	s := shown{value: list}
 	t := table{none: "no peer is connected", columns: []column{
-		left("PEER"), left("STATE"), left("ADDRESS"), left("ZONE"), wide("RACK"), right("SWARMS"), right("MISSING"), right("LEASES"),
+		left("PEER"), left("NODE"), left("STATE"), left("ADDRESS"), left("ZONE"), wide("RACK"), right("SWARMS"), right("MISSING"), right("LEASES"),
 		right("FROM PEERS"), right("FROM ORIGIN"), right("SENT"), right("CONNECTED"),
 	}}
 	for i := range list.Items {
 		one := &list.Items[i]
 		s.names = append(s.names, "peer/"+one.ID)
 		t.rows = append(t.rows, []string{
-			one.ID, p.stateText(one.State), dash(one.Bulk), dash(one.Zone), dash(one.Rack), strconv.Itoa(one.Swarms), strconv.Itoa(one.Missing),
+			one.ID, dash(one.Node), p.stateText(one.State), dash(one.Bulk), dash(one.Zone), dash(one.Rack), strconv.Itoa(one.Swarms), strconv.Itoa(one.Missing),
 			strconv.Itoa(one.Leases), bytesText(one.Bytes.Peers), bytesText(one.Bytes.Origin), bytesText(one.Sent), connected(one.Since),
 		})
 	}
@@ -72,7 +72,7 @@ func connected(at *time.Time) string {
 func (c *cli) peerShowCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
 		Use: "show PEER", Short: "Show one peer and the swarms that it is a member of",
-		Long: "Show one peer and the swarms that it is a member of. PEER may be the end of an ID.",
+		Long: "Show one peer and the swarms that it is a member of. PEER may be the end of an ID, or the name of a node.",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, err := c.scheduler()
@@ -96,7 +96,8 @@ func (c *cli) peerShowCommand() *cobra.Command {
 // idLength is how long the text form of an Ed25519 peer ID is.
 const idLength = 52
 
-// peerOf is the ID of a peer that is named in full, or by the end of it.
+// peerOf is the ID of a peer that is named in full, by the end of it, or by its
+// node.
 func (cl *client) peerOf(ctx context.Context, text string) (string, error) {
 	text = strings.TrimPrefix(text, "…")
 	if len(text) >= idLength {
@@ -111,13 +112,13 @@ func (cl *client) peerOf(ctx context.Context, text string) (string, error) {
 		if p.ID == text {
 			return p.ID, nil
 		}
-		if strings.HasSuffix(p.ID, text) {
+		if strings.HasSuffix(p.ID, text) || p.Node == text {
 			found = append(found, p.ID)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("no peer's ID ends with %s; p2pctl peer ls shows them", text)
+		return "", fmt.Errorf("no peer's ID ends with %s, and no node is called so; p2pctl peer ls shows them", text)
 	case 1:
 		return found[0], nil
 	}
@@ -127,6 +128,7 @@ func (cl *client) peerOf(ctx context.Context, text string) (string, error) {
 func peerShown(p palette, d *api.PeerDetail) shown {
 	s := shown{value: d, names: []string{"peer/" + d.ID}}
 	head := table{title: d.ID, bare: true, columns: []column{left(""), left("")}, rows: [][]string{
+		{"  node", dash(d.Node)},
 		{"  state", p.stateText(d.State)},
 		{"  connected", connected(d.Since)},
 		{"  zone", dash(d.Zone)},

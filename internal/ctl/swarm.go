@@ -132,12 +132,12 @@ func leased(l api.Lease) string {
 
 func membersTable(p palette, d *api.SwarmDetail) table {
 	t := table{columns: []column{
-		left("PEER"), left("ZONE"), wide("RACK"), right("HAVE"), left("STATE"), right("LEASES"), right("NEIGHBOURS"),
+		left("PEER"), left("NODE"), left("ZONE"), wide("RACK"), right("HAVE"), left("STATE"), right("LEASES"), right("NEIGHBOURS"),
 		right("FROM PEERS"), right("FROM ORIGIN"), right("SENT"), wide("PIECES"),
 	}}
 	for _, m := range d.MemberItems {
 		t.rows = append(t.rows, []string{
-			shortPeer(m.Peer), dash(m.Zone), dash(m.Rack), fmt.Sprintf("%d/%d", m.Have, m.Pieces), memberState(p, m), strconv.Itoa(m.Leases),
+			shortPeer(m.Peer), dash(m.Node), dash(m.Zone), dash(m.Rack), fmt.Sprintf("%d/%d", m.Have, m.Pieces), memberState(p, m), strconv.Itoa(m.Leases),
 			strconv.Itoa(len(m.Neighbours)), bytesText(m.Bytes.Peers), bytesText(m.Bytes.Origin), bytesText(m.Sent), dash(m.Ranges),
 		})
 	}

@@ -157,7 +157,7 @@ func (t *top) matrix(now time.Time, d *api.SwarmDetail, seen map[string]api.Byte
 		seen[m.Peer] = m.Bytes
 		peers, origin := t.rates(now, m.Peer, m.Bytes)
 		zone := dash(m.Zone)
-		lines = append(lines, fmt.Sprintf("%-13s %-8.8s %s  %4s %11s %11s %11s", shortPeer(m.Peer), zone,
+		lines = append(lines, fmt.Sprintf("%-13.13s %-8.8s %s  %4s %11s %11s %11s", nodeOrPeer(m), zone,
 			t.bar(m, leased, width), shareText(float64(m.Have), float64(m.Pieces)), rateText(peers), rateText(origin), bytesText(m.Sent)))
 	}
 	if d.Next != "" {
@@ -187,6 +187,14 @@ func (t *top) reading(d *api.SwarmDetail) string {
 			}
 		}
 	})
+}
+
+// nodeOrPeer is how people know a member.
+func nodeOrPeer(m api.Membership) string {
+	if m.Node != "" {
+		return m.Node
+	}
+	return shortPeer(m.Peer)
 }
 
 // bar is one peer's pieces.

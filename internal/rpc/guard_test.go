@@ -136,8 +136,8 @@ func TestAMemberIsLetIn(t *testing.T) {
 	id, m := c.member(c.token(time.Time{}))
 	h, _ := attachTo(t, c.addr, id, m)
 	next(t, "stream", h.attached).Send(scheduler.Join{Blobs: []scheduler.Membership{blob}})
-	if up := expect[scheduler.PeerUp](t, c.core); up.Peer.ID != id {
-		t.Errorf("peer %s is up, want %s", up.Peer.ID, id)
+	if up := expect[scheduler.PeerUp](t, c.core); up.Peer.ID != id || up.Peer.Node != "node-1" {
+		t.Errorf("peer %s of %q is up, want %s", up.Peer.ID, up.Peer.Node, id)
 	}
 	expect[scheduler.Join](t, c.core)
 	next(t, "decision", h.decisions)

@@ -38,6 +38,7 @@ func (s *Server) Attach(g attachServer) error {
 	if err := s.cfg.Guard.speaksFor(g.Context(), peer.ID); err != nil {
 		return err
 	}
+	peer.Node = s.cfg.Guard.nodeOf(g.Context())
 	st := s.newStream(peer)
 	if !s.do(func() { s.admit(st) }) {
 		return stopping()

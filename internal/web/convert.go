@@ -51,7 +51,7 @@ func swarmDetail(v *scheduler.SwarmDetail) api.SwarmDetail {
 
 func member(v *scheduler.MemberView, pieces int) api.Membership {
 	return api.Membership{
-		Peer: string(v.Peer), Zone: v.Zone, Rack: v.Rack, Pieces: pieces, Have: v.Have.Count(), Ranges: ranges(&v.Have),
+		Peer: string(v.Peer), Node: v.Node, Zone: v.Zone, Rack: v.Rack, Pieces: pieces, Have: v.Have.Count(), Ranges: ranges(&v.Have),
 		Seed: v.Complete, Gateway: v.Gateway, Doubted: v.Doubted, Stalled: v.Stalled, Leases: v.Leases,
 		Neighbours: texts(v.Neighbours), Bytes: received(v.Traffic), Sent: v.Traffic.ToPeers,
 	}
@@ -59,7 +59,7 @@ func member(v *scheduler.MemberView, pieces int) api.Membership {
 
 func peer(v *scheduler.PeerView) api.Peer {
 	p := api.Peer{
-		ID: string(v.Peer.ID), State: api.PeerOK, Addresses: v.Peer.Addrs, Bulk: v.Peer.Bulk, Zone: v.Peer.Zone, Rack: v.Peer.Rack,
+		ID: string(v.Peer.ID), Node: v.Peer.Node, State: api.PeerOK, Addresses: v.Peer.Addrs, Bulk: v.Peer.Bulk, Zone: v.Peer.Zone, Rack: v.Peer.Rack,
 		Swarms: v.Swarms, Missing: v.Missing, Leases: v.Leases, Bytes: received(v.Traffic), Sent: v.Traffic.ToPeers,
 	}
 	if v.Attached {

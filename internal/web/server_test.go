@@ -99,7 +99,7 @@ type stage struct {
 func newStage() *stage {
 	st := &stage{node: &node{}, brain: &brain{core: scheduler.New(scheduler.Config{Seed: 1}), now: time.Unix(1e9, 0)}}
 	layout, _ := piece.NewLayout(4 << 20)
-	for _, p := range []scheduler.Peer{{ID: "seed", Zone: "a", Addrs: []string{"/ip4/192.0.2.1/tcp/1"}, Bulk: "192.0.2.1:2"}, {ID: "reader", Zone: "b"}} {
+	for _, p := range []scheduler.Peer{{ID: "seed", Node: "worker-1", Zone: "a", Addrs: []string{"/ip4/192.0.2.1/tcp/1"}, Bulk: "192.0.2.1:2"}, {ID: "reader", Zone: "b"}} {
 		have := piece.NewBitfield(layout.Count())
 		if p.ID == "seed" {
 			have = piece.FullBitfield(layout.Count())
@@ -195,12 +195,12 @@ func TestWhatASchedulerSays(t *testing.T) {
 	}
 	var rest api.SwarmDetail
 	st.ask(t, "GET", "/swarms/"+app.String()+"?after="+swarm.Next, "", &rest)
-	if len(rest.MemberItems) != 1 || rest.MemberItems[0].Ranges != "0-3" || !rest.MemberItems[0].Seed || rest.Next != "" {
+	if len(rest.MemberItems) != 1 || rest.MemberItems[0].Ranges != "0-3" || rest.MemberItems[0].Node != "worker-1" || !rest.MemberItems[0].Seed || rest.Next != "" {
 		t.Errorf("%+v", rest)
 	}
 	var peers api.PeerList
 	st.ask(t, "GET", "/peers", "", &peers)
-	if len(peers.Items) != 2 || peers.Items[0].State != api.PeerOK || peers.Items[1].Bulk != "192.0.2.1:2" || peers.Items[0].Missing != 1 {
+	if len(peers.Items) != 2 || peers.Items[0].State != api.PeerOK || peers.Items[1].Bulk != "192.0.2.1:2" || peers.Items[1].Node != "worker-1" || peers.Items[0].Missing != 1 {
 		t.Errorf("%+v", peers)
 	}
 	var peer api.PeerDetail

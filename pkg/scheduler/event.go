@@ -19,6 +19,9 @@ type Peer struct {
 	// Zone and Rack say where the peer is; empty means not known. A rack
 	// lies in a zone: equal rack names in two zones are two racks.
 	Zone, Rack string
+	// Node is what the machine is called, for people. Other peers are not
+	// told. Empty means not known.
+	Node string
 }
 
 // SizeUnknown stands for the size of a blob that nobody has told yet.

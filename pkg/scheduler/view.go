@@ -119,6 +119,7 @@ func (s *Scheduler) ViewSwarms(p Page, active bool) (page []SwarmView, more bool
 // MemberView is one member of a swarm. Its key is its peer's ID.
 type MemberView struct {
 	Peer       PeerID
+	Node       string
 	Zone, Rack string
 	Have       piece.Bitfield
 	Complete   bool
@@ -132,7 +133,7 @@ type MemberView struct {
 
 func (m *member) view() MemberView {
 	v := MemberView{
-		Peer: m.node.peer.ID, Zone: m.node.peer.Zone, Rack: m.node.peer.Rack, Have: m.have.Clone(), Complete: m.complete,
+		Peer: m.node.peer.ID, Node: m.node.peer.Node, Zone: m.node.peer.Zone, Rack: m.node.peer.Rack, Have: m.have.Clone(), Complete: m.complete,
 		Gateway: m.gate, Doubted: m.doubted, Stalled: !m.stalled.IsZero(), Leases: m.leases, Traffic: m.traffic,
 		Neighbours: make([]PeerID, 0, len(m.edges)),
 	}

@@ -218,7 +218,7 @@ function swarmPage(w) {
   }));
   $('memberRows').replaceChildren(...members.slice(0, 200).map((m) => {
     const state = m.doubted ? 'doubted' : m.stalled ? 'stalled' : m.seed ? 'has all' : 'pulling';
-    return row(cell(shortPeer(m.peer)), cell(m.zone || '–'), cell(state + (m.gateway ? ', gateway' : ''), m.doubted || m.stalled ? 'bad' : ''), cell(m.have + '/' + m.pieces, 'n'),
+    return row(cell(shortPeer(m.peer)), cell(m.node || '–'), cell(m.zone || '–'), cell(state + (m.gateway ? ', gateway' : ''), m.doubted || m.stalled ? 'bad' : ''), cell(m.have + '/' + m.pieces, 'n'),
       cell(bytes(m.bytes.peers), 'n'), cell(bytes(m.bytes.origin), 'n'), cell(bytes(m.sent), 'n'));
   }));
   set('moreMembers', w.next ? '… and ' + (w.members - members.length) + ' more members; p2pctl swarm show lists all.' : '');
@@ -253,7 +253,7 @@ async function morePeers() {
   try {
     const list = await (await ask('/peers?limit=100' + (peersNext ? '&after=' + encodeURIComponent(peersNext) : ''))).json();
     for (const p of list.items) {
-      $('peerRows').append(row(cell(p.id), cell(p.ban ? 'banned: ' + p.ban.reason : p.state, p.state === 'ok' ? '' : 'bad'), cell(p.bulk || '–'), cell(p.zone || '–'),
+      $('peerRows').append(row(cell(p.id), cell(p.node || '–'), cell(p.ban ? 'banned: ' + p.ban.reason : p.state, p.state === 'ok' ? '' : 'bad'), cell(p.bulk || '–'), cell(p.zone || '–'),
         cell(String(p.swarms), 'n'), cell(String(p.missing), 'n'), cell(bytes(p.bytes.peers), 'n'), cell(bytes(p.bytes.origin), 'n'), cell(bytes(p.sent), 'n')));
     }
     peersNext = list.next || '';
