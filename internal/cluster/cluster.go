@@ -1,8 +1,8 @@
 // Package cluster lets the schedulers of one cluster find each other and notice
 // who is up, by gossip (memberlist: SWIM with Lifeguard's additions) that is
-// encrypted with a key of the cluster's. That is all they share: there is no
-// leader and no state. Which swarm is whose follows from who is up
-// (scheduler.Owner).
+// encrypted with a key of the cluster's. Beside that they share news: what one
+// is told that all must know. There is no leader, and no state that they would have
+// to agree on. Which swarm is whose follows from who is up (scheduler.Owner).
 //
 // It does not know peers, swarms or gRPC.
 //
@@ -52,6 +52,11 @@ type Config struct {
 	Seeds []string
 	// Key encrypts the gossip: 32 bytes, the same on all.
 	Key []byte
+	// News is what this scheduler knows that the others should, for one that
+	// comes; Heard takes what another one said, by News or by Tell. They are
+	// called from any goroutine and do not block for long. Both may be nil.
+	News  func() []byte
+	Heard func([]byte)
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -119,6 +124,19 @@ func split(address string) (host string, port int, err error) {
 	}
 	port, err = strconv.Atoi(text)
 	return host, port, err
+}
+
+// Tell has all schedulers that are up hear something, each once, but for those
+// that cannot be reached now: they ask for News when they come back.
+func (c *Cluster) Tell(news []byte) {
+	for _, m := range c.list.Members() {
+		if m.Name == c.list.LocalNode().Name {
+			continue
+		}
+		if err := c.list.SendReliable(m, news); err != nil {
+			c.log.Warn("a scheduler was not told", "scheduler", string(m.Meta), "err", err)
+		}
+	}
 }
 
 // Addr is where others reach this one's gossip.

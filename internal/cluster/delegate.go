@@ -1,9 +1,12 @@
 package cluster
 
-import "github.com/hashicorp/memberlist"
+import (
+	"slices"
 
-// delegate tells the others where peers reach this scheduler. Nothing else
-// travels with the gossip.
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate tells the others where peers reach this scheduler, and carries news.
 type delegate struct{ c *Cluster }
 
 var _ memberlist.Delegate = delegate{}
@@ -12,16 +15,27 @@ var _ memberlist.Delegate = delegate{}
 func (d delegate) NodeMeta(int) []byte { return []byte(d.c.cfg.Name) }
 
 // NotifyMsg implements memberlist.Delegate.
-func (delegate) NotifyMsg([]byte) {}
+func (d delegate) NotifyMsg(news []byte) { d.heard(slices.Clone(news)) }
+
+func (d delegate) heard(news []byte) {
+	if d.c.cfg.Heard != nil && len(news) > 0 {
+		d.c.cfg.Heard(news)
+	}
+}
 
 // GetBroadcasts implements memberlist.Delegate.
 func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
 
 // LocalState implements memberlist.Delegate.
-func (delegate) LocalState(bool) []byte { return nil }
+func (d delegate) LocalState(join bool) []byte {
+	if !join || d.c.cfg.News == nil {
+		return nil
+	}
+	return d.c.cfg.News()
+}
 
 // MergeRemoteState implements memberlist.Delegate.
-func (delegate) MergeRemoteState([]byte, bool) {}
+func (d delegate) MergeRemoteState(news []byte, _ bool) { d.heard(slices.Clone(news)) }
 
 // events hears who comes and goes.
 type events struct{ c *Cluster }

@@ -166,11 +166,11 @@ func (o operated) View(ctx context.Context, f func(time.Time, *scheduler.Schedul
 }
 
 // Ban implements web.Brain.
-func (o operated) Ban(ctx context.Context, b scheduler.BanPeer) error { return o.h.server.Ban(ctx, b) }
+func (o operated) Ban(ctx context.Context, b scheduler.BanPeer) error { return o.h.ban(ctx, b) }
 
 // Unban implements web.Brain.
 func (o operated) Unban(ctx context.Context, p scheduler.PeerID) error {
-	return o.h.server.Unban(ctx, p)
+	return o.h.unban(ctx, p)
 }
 
 // otherEnd is the context's key for who is at the other end of a socket.

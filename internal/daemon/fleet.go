@@ -61,7 +61,7 @@ func (h *Hub) newFleet() (err error) {
 		return nil
 	}
 	h.fleet, err = cluster.New(cluster.Config{
-		Name: c.Advertise, Listen: c.Listen, Seeds: c.Seeds, Key: h.key.GossipKey(), Logger: h.log,
+		Name: c.Advertise, Listen: c.Listen, Seeds: c.Seeds, Key: h.key.GossipKey(), News: h.bans, Heard: h.heardBans, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("fleet.listen: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/transport"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // MembershipConfig is how a node joins a closed cluster. Without a TokenFile the
@@ -133,6 +134,15 @@ func (p *papers) forTransport() transport.Members {
 		return nil // not a nil in an interface
 	}
 	return p.pass
+}
+
+// shun is what a node does about a peer that an operator has banned; nil in an
+// open cluster, where a peer would come back by another name.
+func (p *papers) shun() func(scheduler.PeerID, time.Duration) {
+	if p == nil {
+		return nil
+	}
+	return func(peer scheduler.PeerID, long time.Duration) { p.pass.Ban(string(peer), time.Now().Add(long)) }
 }
 
 // forScheduler is what the scheduler's client proves itself with.

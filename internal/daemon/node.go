@@ -159,7 +159,7 @@ func (n *Node) introduce() (err error) {
 		return fmt.Errorf("membership: %w", err)
 	}
 	n.client = rpc.NewFleet(rpc.FleetConfig{
-		Doors: doors, Handler: n.peer, Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
+		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
 	})
 	return nil
 }

@@ -265,13 +265,13 @@ func TestPassOnOthers(t *testing.T) {
 	if err := p.Admit(bob); err != nil {
 		t.Error(err)
 	}
-	p.Ban(map[string]time.Time{bob: time.Now().Add(time.Hour)})
+	p.Ban(bob, time.Now().Add(time.Hour))
 	for what, err := range map[string]error{"Check": p.Check(bob, card), "Admit": p.Admit(bob), "Banned": p.Banned(bob)} {
 		if !errors.Is(err, ErrBanned) {
 			t.Errorf("%s of a banned peer: %v", what, err)
 		}
 	}
-	p.Ban(map[string]time.Time{bob: time.Now().Add(-time.Second)})
+	p.Ban(bob, time.Time{})
 	if err := p.Admit(bob); err != nil {
 		t.Errorf("after the ban: %v", err)
 	}

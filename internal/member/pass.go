@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +17,9 @@ import (
 // connections that a node may have. Past it those are forgotten first that
 // have expired, then any; who is forgotten proves itself again.
 const maxKnown = 32 << 10
+
+// maxBanned bounds the bans that a Pass remembers: twice what a scheduler does.
+const maxBanned = 8 << 10
 
 // Pass is one node's membership: its own credential, kept in a file, and what
 // it knows of others'. Its methods may be called from many goroutines and do
@@ -185,12 +189,19 @@ func (p *Pass) bannedNow(peer string, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// Ban replaces the list of those who are kept out, and until when.
-func (p *Pass) Ban(list map[string]time.Time) {
+// Ban keeps a peer out until a time; one that has passed lets it in again.
+func (p *Pass) Ban(peer string, until time.Time) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.banned = make(map[string]time.Time, len(list))
-	for id, until := range list {
-		p.banned[id] = until
+	delete(p.banned, peer)
+	if !now.Before(until) {
+		return
+	}
+	if len(p.banned) >= maxBanned {
+		maps.DeleteFunc(p.banned, func(_ string, end time.Time) bool { return !now.Before(end) })
+	}
+	if len(p.banned) < maxBanned {
+		p.banned[peer] = until
 	}
 }

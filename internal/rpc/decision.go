@@ -39,6 +39,10 @@ func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
 			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.Shun:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Shun{Shun: &p2pdv1.Shun{
+			Peer: string(d.Peer), ForMs: min(d.For, scheduler.BanMost).Milliseconds(), Reason: encodeReason(d.Reason),
+		}}}
 	case scheduler.Roster:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Roster{Roster: &p2pdv1.Roster{
 			Self: d.Self, Schedulers: d.Names[:min(len(d.Names), maxSchedulers)], Reason: encodeReason(d.Reason),
@@ -71,12 +75,29 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		w, err := decodeWait(d.Wait)
 		w.To = to
 		return orError[scheduler.Decision](w, malformed("wait", err))
+	case *p2pdv1.Decision_Shun:
+		s, err := decodeShun(d.Shun)
+		s.To = to
+		return orError[scheduler.Decision](s, malformed("shun", err))
 	case *p2pdv1.Decision_Roster:
 		r, err := decodeRoster(d.Roster)
 		r.To = to
 		return orError[scheduler.Decision](r, malformed("roster", err))
 	}
 	return nil, nil
+}
+
+func decodeShun(m *p2pdv1.Shun) (d scheduler.Shun, err error) {
+	if d.Peer, err = decodeID("peer", m.GetPeer()); err != nil {
+		return d, err
+	}
+	ms := m.GetForMs()
+	if ms < 0 || ms > scheduler.BanMost.Milliseconds() {
+		return d, bad("for_ms", "%d, at most %d are allowed", ms, scheduler.BanMost.Milliseconds())
+	}
+	d.For = time.Duration(ms) * time.Millisecond
+	d.Reason, err = decodeReason(m.GetReason())
+	return d, err
 }
 
 func decodeRoster(m *p2pdv1.Roster) (d scheduler.Roster, err error) {

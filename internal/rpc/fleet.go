@@ -42,6 +42,9 @@ type FleetConfig struct {
 	Doors []string
 	// Handler hears of all schedulers as if they were one.
 	Handler FleetHandler
+	// Shun is told whom operators have banned, and for how long from now on; 0
+	// lifts a ban. It must not block. Nil heeds no bans.
+	Shun func(peer scheduler.PeerID, long time.Duration)
 	// Client is for each; its Address and Handler are not used.
 	Client ClientConfig
 }

@@ -64,6 +64,12 @@ func (v *voice) Decide(d scheduler.Decision) {
 		v.fleet.post(func() { v.said, v.names = true, r.Names })
 		return
 	}
+	if s, ok := d.(scheduler.Shun); ok {
+		if shun := v.fleet.cfg.Shun; shun != nil {
+			shun(s.Peer, s.For)
+		}
+		return
+	}
 	digest, ok := digestOf(d)
 	if _, revoked := d.(scheduler.Revoke); !ok || revoked || v.owns(digest) {
 		v.fleet.cfg.Handler.Decide(d)

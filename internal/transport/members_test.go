@@ -126,7 +126,7 @@ func TestABanCutsOff(t *testing.T) {
 	bad.Send(good.Self(), peer.Bye{})
 	await(t, good.received, "message")
 
-	pass.Ban(map[string]time.Time{string(bad.Self().ID): time.Now().Add(time.Hour)})
+	pass.Ban(string(bad.Self().ID), time.Now().Add(time.Hour))
 	if _, err := fetchAll(bad, good.Self(), d, 0, 6); err == nil {
 		t.Error("a banned peer got bytes over a connection that was there")
 	}
@@ -135,7 +135,7 @@ func TestABanCutsOff(t *testing.T) {
 		t.Errorf("fetch from a banned peer: %v", err)
 	}
 
-	pass.Ban(nil)
+	pass.Ban(string(bad.Self().ID), time.Time{})
 	if _, err := fetchAll(bad, good.Self(), d, 0, 6); err != nil {
 		t.Errorf("after the ban: %v", err)
 	}

@@ -18,14 +18,30 @@ const (
 	BanMost = 30 * 24 * time.Hour
 )
 
-// Ban is why and until when all swarms are closed to a peer. It closes the
-// swarms that this scheduler keeps: no peer is introduced to it any more and
-// its neighbours part from it. What peers find without a scheduler, and what
-// they were told before, is theirs.
+// Ban is why and until when all swarms are closed to a peer: no peer is
+// introduced to it any more and its neighbours part from it. Where an operator
+// gave it, all peers are told to have nothing to do with that one, whatever they
+// find without a scheduler.
 type Ban struct {
-	Until  time.Time
+	Until   time.Time
+	Reason  string
+	Ordered bool // by an operator
+}
+
+// Shun tells To that a peer is banned by an operator for so long from now on;
+// 0: it is banned no more.
+type Shun struct {
+	To     PeerID
+	Peer   PeerID
+	For    time.Duration
 	Reason string
 }
+
+// Recipient implements Decision.
+func (d Shun) Recipient() PeerID { return d.To }
+
+// Why implements Decision.
+func (d Shun) Why() string { return d.Reason }
 
 // BanPeer closes all swarms to a peer, attached or not; Reason is for people.
 // A second one replaces the first. For is at most BanMost.
@@ -50,8 +66,47 @@ func (s *Scheduler) banPeer(e BanPeer) {
 		})
 		delete(s.banned, soonest)
 	}
-	s.banned[e.Peer] = Ban{Until: s.now.Add(min(e.For, BanMost)), Reason: e.Reason}
+	long := min(e.For, BanMost)
+	s.banned[e.Peer] = Ban{Until: s.now.Add(long), Reason: e.Reason, Ordered: true}
 	s.expel(e.Peer, "it is banned: "+e.Reason)
+	s.tellBan(e.Peer, long, e.Reason)
+}
+
+// unbanPeer lifts a ban. Peers are told even if none is known here: they may
+// remember it from before a restart.
+func (s *Scheduler) unbanPeer(e UnbanPeer) {
+	delete(s.banned, e.Peer)
+	s.tellBan(e.Peer, 0, "an operator lifted the ban")
+}
+
+// tellBan tells every peer.
+func (s *Scheduler) tellBan(p PeerID, long time.Duration, why string) {
+	for _, to := range slices.Sorted(maps.Keys(s.peers)) {
+		if to == p {
+			continue
+		}
+		s.decide(Shun{To: to, Peer: p, For: long, Reason: why})
+	}
+}
+
+// tellBans tells a peer that comes whom operators have banned.
+func (s *Scheduler) tellBans(to PeerID) {
+	for _, p := range slices.Sorted(maps.Keys(s.banned)) {
+		if b := s.banned[p]; p != to && b.Ordered && s.now.Before(b.Until) {
+			s.decide(Shun{To: to, Peer: p, For: b.Until.Sub(s.now), Reason: b.Reason})
+		}
+	}
+}
+
+// Bans are those that operators gave and that last, by peer.
+func (s *Scheduler) Bans(now time.Time) map[PeerID]Ban {
+	all := make(map[PeerID]Ban)
+	for p, b := range s.banned {
+		if b.Ordered && now.Before(b.Until) {
+			all[p] = b
+		}
+	}
+	return all
 }
 
 // banLiar bans a peer that several others blame.

@@ -192,7 +192,7 @@ func (s *Scheduler) Step(now time.Time, e Event) []Decision {
 	case BanPeer:
 		s.banPeer(e)
 	case UnbanPeer:
-		delete(s.banned, e.Peer)
+		s.unbanPeer(e)
 	case Tick:
 		s.tick()
 	}
@@ -217,6 +217,7 @@ func (s *Scheduler) peerUp(e PeerUp) {
 		return
 	}
 	s.peers[e.Peer.ID] = &node{peer: e.Peer, since: s.now}
+	s.tellBans(e.Peer.ID)
 }
 
 func (s *Scheduler) peerDown(e PeerDown) {

@@ -132,6 +132,11 @@ func (s *stage) show(ds []scheduler.Decision) {
 			}
 		case scheduler.Revoke:
 			what = fmt.Sprintf("lease %d on %s is revoked", d.Lease, s.names[d.Digest])
+		case scheduler.Shun:
+			what = fmt.Sprintf("have nothing to do with %s for %v", d.Peer, d.For)
+			if d.For == 0 {
+				what = fmt.Sprintf("take %s for a peer again", d.Peer)
+			}
 		case scheduler.Wait:
 			what = fmt.Sprintf("wait for %v for %s", d.For, s.names[d.Digest])
 		}
