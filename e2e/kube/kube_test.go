@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	nodes    = 4
-	rollout  = "180s"
-	chart    = "../../deploy/helm/p2pd"
-	imageTag = "e2e"
+	nodes      = 4
+	schedulers = 3 // the chart's default
+	rollout    = "180s"
+	chart      = "../../deploy/helm/p2pd"
+	imageTag   = "e2e"
 	// privateHost is a registry that wants tokens.
 	privateHost = "private.lab.test"
 )
@@ -36,10 +37,11 @@ func TestKubernetes(t *testing.T) {
 	x := start(ctx, t)
 	before := x.hosts(t)
 	x.install(ctx, t)
+	t.Run("members", func(t *testing.T) { x.members(ctx, t) })
 	t.Run("pull", func(t *testing.T) { x.pull(ctx, t) })
 	t.Run("secret", func(t *testing.T) { x.secret(ctx, t) })
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
-	t.Run("scheduler restarts", func(t *testing.T) { x.restartScheduler(ctx, t) })
+	t.Run("schedulers restart", func(t *testing.T) { x.restartSchedulers(ctx, t) })
 	t.Run("uninstall", func(t *testing.T) { x.uninstall(ctx, t, before) })
 }
 
@@ -323,27 +325,6 @@ func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
 		if b, err := os.ReadFile(n.HostsFile(lab.RegistryHost)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
 			t.Errorf("%s: hosts.toml does not name p2pd after the upgrade: %v", n.Name, err)
 		}
-	}
-}
-
-// restartScheduler: the scheduler's pod is deleted while an image is pulled.
-func (x *cluster) restartScheduler(ctx context.Context, t *testing.T) {
-	img := x.push(ctx, t, "three", 150<<20) // of another size, so that its layers are new
-	from := x.mark(ctx, t)
-	deleted := make(chan error, 1)
-	go func() {
-		time.Sleep(2 * time.Second) // in the middle; it matters to nothing but how hard the test is
-		_, err := x.Kubectl(ctx, "-n", kube.Namespace, "delete", "pod", "p2pd-scheduler-0", "--wait=false")
-		deleted <- err
-	}()
-	x.deploy(ctx, t, "three", img)
-	if err := <-deleted; err != nil {
-		t.Fatal(err)
-	}
-	x.noneFailed(ctx, t)
-	t.Logf("%.3f origin copies", float64(x.since(ctx, t, from).BlobBytes)/float64(img.Bytes))
-	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "rollout", "status", "statefulset/p2pd-scheduler", "--timeout="+rollout); err != nil {
-		t.Error(err)
 	}
 }
 

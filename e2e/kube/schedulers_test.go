@@ -1,0 +1,75 @@
+package kube_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/p2pd/p2pd/e2e/kube"
+	"github.com/p2pd/p2pd/internal/api"
+)
+
+// members: each node's p2pd has joined by its pod's token, at all schedulers, and
+// the API server has said on which node it is.
+func (x *cluster) members(ctx context.Context, t *testing.T) {
+	for i := range schedulers {
+		pod := fmt.Sprint("p2pd-scheduler-", i)
+		var names []string
+		for deadline := time.Now().Add(time.Minute); len(names) < nodes && time.Now().Before(deadline); time.Sleep(time.Second) {
+			text, err := x.Kubectl(ctx, "-n", kube.Namespace, "exec", pod, "--", "/p2pctl", "peer", "ls", "-o", "json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list api.PeerList
+			if err := json.Unmarshal([]byte(text), &list); err != nil {
+				t.Fatalf("%v in %s", err, text)
+			}
+			names = nil
+			for _, p := range list.Items {
+				names = append(names, p.Node)
+			}
+			slices.Sort(names)
+		}
+		var want []string
+		for _, n := range x.Nodes {
+			want = append(want, n.Name)
+		}
+		slices.Sort(want)
+		if !slices.Equal(names, want) {
+			t.Errorf("%s has peers on nodes %v, want %v", pod, names, want)
+		}
+	}
+}
+
+// restartSchedulers: the schedulers' pods are deleted while an image is pulled,
+// one after the other.
+func (x *cluster) restartSchedulers(ctx context.Context, t *testing.T) {
+	img := x.push(ctx, t, "three", 150<<20) // of another size, so that its layers are new
+	from := x.mark(ctx, t)
+	deleted := make(chan error, 1)
+	go func() {
+		var err error
+		for i := range schedulers {
+			if err == nil {
+				_, err = x.Kubectl(ctx, "-n", kube.Namespace, "delete", "pod", fmt.Sprint("p2pd-scheduler-", i))
+			}
+			if err == nil {
+				_, err = x.Kubectl(ctx, "-n", kube.Namespace, "rollout", "status", "statefulset/p2pd-scheduler", "--timeout="+rollout)
+			}
+		}
+		deleted <- err
+	}()
+	x.deploy(ctx, t, "three", img)
+	if err := <-deleted; err != nil {
+		t.Fatal(err)
+	}
+	x.noneFailed(ctx, t)
+	copies := float64(x.since(ctx, t, from).BlobBytes) / float64(img.Bytes)
+	t.Logf("%.3f origin copies", copies)
+	if copies > 1.5 {
+		t.Errorf("%.3f copies from the origin, want at most 1.5", copies)
+	}
+}
