@@ -28,12 +28,13 @@ func TestNoSchedulerAtAll(t *testing.T) {
 	}
 }
 
-// The scheduler dies for good while half of the nodes pull. The others come
-// afterwards, to a swarm that nobody introduces them to.
+// The scheduler dies for good while half of the nodes pull. The others, which
+// have never pulled anything, come afterwards, to a swarm that nobody introduces
+// them to. All that they know of others is what it said when they attached.
 func TestSchedulerDiesInBetween(t *testing.T) {
 	ctx := gate(t)
 	c := start(ctx, t, programs(t), newest(ctx, t), func(l *lab.Lab) (*lab.Swarm, error) {
-		return l.StartSwarm(ctx, bootstrap(l))
+		return l.StartSwarm(ctx)
 	})
 	killer := make(chan error, 1)
 	go func() { killer <- c.killScheduler(ctx) }()

@@ -158,8 +158,12 @@ func (n *Node) introduce() (err error) {
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
 	}
+	var meet func([]scheduler.Peer)
+	if n.directory != nil {
+		meet = n.directory.Meet
+	}
 	n.client = rpc.NewFleet(rpc.FleetConfig{
-		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
+		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Meet: meet, Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
 	})
 	return nil
 }

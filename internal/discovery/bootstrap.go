@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/sec"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 const (
@@ -104,11 +106,35 @@ func (d *Discovery) upkeep(ctx context.Context, table *dht.IpfsDHT) {
 			if time.Since(saved) > saveEvery {
 				known, saved = d.save(table, known), time.Now()
 			}
+		case peers := <-d.met:
+			if table.RoutingTable().Size() < fewPeers {
+				d.fill(ctx, table, addrInfos(peers))
+			}
 		case <-ctx.Done():
 			d.save(table, known)
 			return
 		}
 	}
+}
+
+// Meet names peers to begin with, for a table that has few. It does not block.
+func (d *Discovery) Meet(peers []scheduler.Peer) {
+	select {
+	case d.met <- peers:
+	default: // others are being met
+	}
+}
+
+// addrInfos are peers as libp2p has them, without those that cannot be.
+func addrInfos(peers []scheduler.Peer) (infos []libpeer.AddrInfo) {
+	for _, p := range peers {
+		for _, a := range p.Addrs {
+			if info, err := parseAddr(a + "/p2p/" + string(p.ID)); err == nil {
+				infos = append(infos, info)
+			}
+		}
+	}
+	return infos
 }
 
 // fill tries those known from before and those configured.

@@ -67,6 +67,7 @@ type Discovery struct {
 	cards *cards
 	calls chan struct{} // one entry a call under way
 	store *recordStore
+	met   chan []scheduler.Peer // holds one: whom Meet named last
 
 	mu    sync.Mutex    // guards table
 	table *dht.IpfsDHT  // nil while Run does not run
@@ -85,7 +86,7 @@ func New(cfg Config) (*Discovery, error) {
 	}
 	d := &Discovery{
 		cfg: cfg, log: cfg.Logger, cards: newCards(cfg.Host, cfg.Self),
-		calls: make(chan struct{}, maxCalls), store: newRecords(maxRecords), ready: make(chan struct{}),
+		calls: make(chan struct{}, maxCalls), store: newRecords(maxRecords), ready: make(chan struct{}), met: make(chan []scheduler.Peer, 1),
 	}
 	for _, s := range cfg.Bootstrap {
 		b, err := parseBootstrapper(s)

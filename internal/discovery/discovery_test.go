@@ -218,3 +218,17 @@ func TestBootstrapEntries(t *testing.T) {
 		t.Errorf("read back %v, want %v", got, infos)
 	}
 }
+
+// Those whom somebody names are begun with, though nobody was configured; what
+// is no peer is passed over.
+func TestBeginWithThoseWhoAreNamed(t *testing.T) {
+	a, self, _ := launch(t, Config{})
+	b, other, _ := launch(t, Config{})
+	c, _, _ := launch(t, Config{})
+	b.Meet([]scheduler.Peer{{ID: "nobody", Addrs: []string{"/ip4/127.0.0.1/tcp/1", "nonsense"}}, self})
+	waitFor(t, b, 1)
+	c.Meet([]scheduler.Peer{other})
+	for _, d := range []*Discovery{a, b, c} {
+		waitFor(t, d, 2)
+	}
+}

@@ -117,7 +117,7 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 7).Draw(t, "kind") {
 	case 0:
 		size, _ := drawHave(t)
 		share := scheduler.Share{Of: rapid.IntRange(0, maxPeers).Draw(t, "of")}
@@ -130,6 +130,8 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 	case 3:
 		ms := rapid.Int64Range(0, maxWait.Milliseconds()).Draw(t, "ms")
 		return scheduler.Wait{To: "me", Digest: d, For: time.Duration(ms) * time.Millisecond, Reason: why}
+	case 6:
+		return scheduler.Acquaint{To: "me", Peers: rapid.SliceOfN(drawPeer, 0, 4).Draw(t, "peers"), Reason: why}
 	case 5:
 		ms := rapid.Int64Range(0, scheduler.BanMost.Milliseconds()).Draw(t, "ms")
 		return scheduler.Shun{To: "me", Peer: drawID.Draw(t, "peer"), For: time.Duration(ms) * time.Millisecond, Reason: why}

@@ -39,6 +39,12 @@ func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
 			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.Acquaint:
+		a := &p2pdv1.Acquaint{Reason: encodeReason(d.Reason)}
+		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
+			a.Peers = append(a.Peers, place(p))
+		}
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Acquaint{Acquaint: a}}
 	case scheduler.Shun:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Shun{Shun: &p2pdv1.Shun{
 			Peer: string(d.Peer), ForMs: min(d.For, scheduler.BanMost).Milliseconds(), Reason: encodeReason(d.Reason),
@@ -75,6 +81,13 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		w, err := decodeWait(d.Wait)
 		w.To = to
 		return orError[scheduler.Decision](w, malformed("wait", err))
+	case *p2pdv1.Decision_Acquaint:
+		a := scheduler.Acquaint{To: to}
+		err := fromTable(&a.Peers, d.Acquaint.GetPeers(), table)
+		if err == nil {
+			a.Reason, err = decodeReason(d.Acquaint.GetReason())
+		}
+		return orError[scheduler.Decision](a, malformed("acquaint", err))
 	case *p2pdv1.Decision_Shun:
 		s, err := decodeShun(d.Shun)
 		s.To = to
@@ -138,16 +151,21 @@ func decodeIntroduce(m *p2pdv1.Introduce, table []scheduler.Peer) (d scheduler.I
 	if d.Share, err = decodeShare(m.GetShareIndex(), m.GetShareOf()); err != nil {
 		return d, err
 	}
-	if err := atMost("peers", len(m.GetPeers()), maxPeers); err != nil {
-		return d, err
+	return d, fromTable(&d.Peers, m.GetPeers(), table)
+}
+
+// fromTable looks peers up.
+func fromTable(peers *[]scheduler.Peer, numbers []uint32, table []scheduler.Peer) error {
+	if err := atMost("peers", len(numbers), maxPeers); err != nil {
+		return err
 	}
-	for i, at := range m.GetPeers() {
+	for i, at := range numbers {
 		if int(at) >= len(table) {
-			return d, bad(fmt.Sprintf("peers[%d]", i), "number %d of a table of %d", at, len(table))
+			return bad(fmt.Sprintf("peers[%d]", i), "number %d of a table of %d", at, len(table))
 		}
-		d.Peers = append(d.Peers, table[at])
+		*peers = append(*peers, table[at])
 	}
-	return d, nil
+	return nil
 }
 
 func decodePart(m *p2pdv1.Part) (d scheduler.Part, err error) {

@@ -45,6 +45,9 @@ type FleetConfig struct {
 	// Shun is told whom operators have banned, and for how long from now on; 0
 	// lifts a ban. It must not block. Nil heeds no bans.
 	Shun func(peer scheduler.PeerID, long time.Duration)
+	// Meet is told of peers to begin with should all schedulers go. It must not
+	// block. Nil has no use for them.
+	Meet func(peers []scheduler.Peer)
 	// Client is for each; its Address and Handler are not used.
 	Client ClientConfig
 }

@@ -122,6 +122,7 @@ func (s *Server) admit(st *stream) {
 		s.route([]scheduler.Decision{rosterFor(id, s.roster)})
 	}
 	s.step(scheduler.PeerUp{Peer: st.peer})
+	s.acquaint(st.peer)
 }
 
 // drop takes st away if it is still its peer's stream.

@@ -33,3 +33,18 @@ func rosterFor(to scheduler.PeerID, r scheduler.Roster) scheduler.Decision {
 	r.To = to
 	return r
 }
+
+// acquainted is how many peers one that comes is told of. Each is told of those
+// before it, so that all hang together by them.
+const acquainted = 3
+
+// acquaint tells a peer of those that came before it.
+func (s *Server) acquaint(p scheduler.Peer) {
+	s.lately = slices.DeleteFunc(s.lately, func(o scheduler.Peer) bool { return o.ID == p.ID || s.streams[o.ID] == nil })
+	if len(s.lately) > 0 {
+		s.route([]scheduler.Decision{scheduler.Acquaint{To: p.ID, Peers: slices.Clone(s.lately), Reason: "they came before it"}})
+	}
+	if s.lately = append(s.lately, p); len(s.lately) > acquainted {
+		s.lately = slices.Delete(s.lately, 0, 1)
+	}
+}

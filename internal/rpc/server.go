@@ -93,6 +93,7 @@ type Server struct {
 
 	// Owned by the loop:
 	roster  scheduler.Roster // of this scheduler and others; zero if it is alone
+	lately  []scheduler.Peer // who attached last, the latest at the end
 	streams map[scheduler.PeerID]*stream
 	slow    []scheduler.PeerID // whose streams ended in this step
 

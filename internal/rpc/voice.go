@@ -70,6 +70,12 @@ func (v *voice) Decide(d scheduler.Decision) {
 		}
 		return
 	}
+	if a, ok := d.(scheduler.Acquaint); ok {
+		if meet := v.fleet.cfg.Meet; meet != nil {
+			meet(a.Peers)
+		}
+		return
+	}
 	digest, ok := digestOf(d)
 	if _, revoked := d.(scheduler.Revoke); !ok || revoked || v.owns(digest) {
 		v.fleet.cfg.Handler.Decide(d)

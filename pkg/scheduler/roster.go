@@ -26,6 +26,20 @@ func (d Roster) Recipient() PeerID { return d.To }
 // Why implements Decision.
 func (d Roster) Why() string { return d.Reason }
 
+// Acquaint names some peers to To, whatever they hold: where it begins to look
+// for others should all schedulers go. A shell makes it; no Scheduler does.
+type Acquaint struct {
+	To     PeerID
+	Peers  []Peer
+	Reason string
+}
+
+// Recipient implements Decision.
+func (d Acquaint) Recipient() PeerID { return d.To }
+
+// Why implements Decision.
+func (d Acquaint) Why() string { return d.Reason }
+
 // Owner is the scheduler that a blob's swarm belongs to, of those that are up;
 // "" if none is. It does not depend on their order. (Rendezvous hashing: each
 // scheduler bids for each blob, and the highest bid wins. Thaler and

@@ -574,6 +574,7 @@ type Decision struct {
 	//	*Decision_Wait
 	//	*Decision_Roster
 	//	*Decision_Shun
+	//	*Decision_Acquaint
 	Decision      isDecision_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -679,6 +680,15 @@ func (x *Decision) GetShun() *Shun {
 	return nil
 }
 
+func (x *Decision) GetAcquaint() *Acquaint {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_Acquaint); ok {
+			return x.Acquaint
+		}
+	}
+	return nil
+}
+
 type isDecision_Decision interface {
 	isDecision_Decision()
 }
@@ -711,6 +721,10 @@ type Decision_Shun struct {
 	Shun *Shun `protobuf:"bytes,7,opt,name=shun,proto3,oneof"`
 }
 
+type Decision_Acquaint struct {
+	Acquaint *Acquaint `protobuf:"bytes,8,opt,name=acquaint,proto3,oneof"`
+}
+
 func (*Decision_Introduce) isDecision_Decision() {}
 
 func (*Decision_Part) isDecision_Decision() {}
@@ -725,6 +739,61 @@ func (*Decision_Roster) isDecision_Decision() {}
 
 func (*Decision_Shun) isDecision_Decision() {}
 
+func (*Decision_Acquaint) isDecision_Decision() {}
+
+// Acquaint names peers to begin with when no scheduler is left.
+type Acquaint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peers         []uint32               `protobuf:"varint,1,rep,packed,name=peers,proto3" json:"peers,omitempty"` // as indexes of AttachResponse.peers
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Acquaint) Reset() {
+	*x = Acquaint{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Acquaint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Acquaint) ProtoMessage() {}
+
+func (x *Acquaint) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Acquaint.ProtoReflect.Descriptor instead.
+func (*Acquaint) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Acquaint) GetPeers() []uint32 {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *Acquaint) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Shun tells of a peer that an operator has banned: have nothing to do with it.
 type Shun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -737,7 +806,7 @@ type Shun struct {
 
 func (x *Shun) Reset() {
 	*x = Shun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +818,7 @@ func (x *Shun) String() string {
 func (*Shun) ProtoMessage() {}
 
 func (x *Shun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +831,7 @@ func (x *Shun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shun.ProtoReflect.Descriptor instead.
 func (*Shun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Shun) GetPeer() string {
@@ -799,7 +868,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +880,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +893,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Roster) GetSelf() string {
@@ -862,7 +931,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +943,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +956,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Peer) GetId() string {
@@ -939,7 +1008,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1020,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1033,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -1002,7 +1071,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1083,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1096,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -1092,7 +1161,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1173,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1186,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Held) GetId() uint64 {
@@ -1158,7 +1227,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1239,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1252,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -1203,7 +1272,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1284,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1297,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -1248,7 +1317,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1329,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1342,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -1298,7 +1367,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1379,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1392,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -1380,7 +1449,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1461,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1474,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -1433,7 +1502,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1514,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1527,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -1487,7 +1556,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1568,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1581,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -1549,7 +1618,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1630,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1643,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -1623,7 +1692,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1704,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1717,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -1705,7 +1774,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1786,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1799,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -1769,7 +1838,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1850,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1863,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -1851,7 +1920,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1932,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1945,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -1912,7 +1981,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +1993,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2006,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -1987,7 +2056,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
-	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xb7\x02\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xe8\x02\n" +
 	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
@@ -1995,9 +2064,13 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06revoke\x18\x04 \x01(\v2\x0f.p2pd.v1.RevokeH\x00R\x06revoke\x12#\n" +
 	"\x04wait\x18\x05 \x01(\v2\r.p2pd.v1.WaitH\x00R\x04wait\x12)\n" +
 	"\x06roster\x18\x06 \x01(\v2\x0f.p2pd.v1.RosterH\x00R\x06roster\x12#\n" +
-	"\x04shun\x18\a \x01(\v2\r.p2pd.v1.ShunH\x00R\x04shunB\n" +
+	"\x04shun\x18\a \x01(\v2\r.p2pd.v1.ShunH\x00R\x04shun\x12/\n" +
+	"\bacquaint\x18\b \x01(\v2\x11.p2pd.v1.AcquaintH\x00R\bacquaintB\n" +
 	"\n" +
-	"\bdecision\"I\n" +
+	"\bdecision\"8\n" +
+	"\bAcquaint\x12\x14\n" +
+	"\x05peers\x18\x01 \x03(\rR\x05peers\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
 	"\x04Shun\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x15\n" +
 	"\x06for_ms\x18\x02 \x01(\x03R\x05forMs\x12\x16\n" +
@@ -2120,7 +2193,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(Fault)(0),             // 0: p2pd.v1.Fault
 	(Outcome)(0),           // 1: p2pd.v1.Outcome
@@ -2132,62 +2205,64 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*AttachRequest)(nil),  // 7: p2pd.v1.AttachRequest
 	(*AttachResponse)(nil), // 8: p2pd.v1.AttachResponse
 	(*Decision)(nil),       // 9: p2pd.v1.Decision
-	(*Shun)(nil),           // 10: p2pd.v1.Shun
-	(*Roster)(nil),         // 11: p2pd.v1.Roster
-	(*Peer)(nil),           // 12: p2pd.v1.Peer
-	(*Hello)(nil),          // 13: p2pd.v1.Hello
-	(*Membership)(nil),     // 14: p2pd.v1.Membership
-	(*Held)(nil),           // 15: p2pd.v1.Held
-	(*Join)(nil),           // 16: p2pd.v1.Join
-	(*Leave)(nil),          // 17: p2pd.v1.Leave
-	(*Summary)(nil),        // 18: p2pd.v1.Summary
-	(*Progress)(nil),       // 19: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 20: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 21: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 22: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 23: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 24: p2pd.v1.Introduce
-	(*Part)(nil),           // 25: p2pd.v1.Part
-	(*Grant)(nil),          // 26: p2pd.v1.Grant
-	(*Revoke)(nil),         // 27: p2pd.v1.Revoke
-	(*Wait)(nil),           // 28: p2pd.v1.Wait
+	(*Acquaint)(nil),       // 10: p2pd.v1.Acquaint
+	(*Shun)(nil),           // 11: p2pd.v1.Shun
+	(*Roster)(nil),         // 12: p2pd.v1.Roster
+	(*Peer)(nil),           // 13: p2pd.v1.Peer
+	(*Hello)(nil),          // 14: p2pd.v1.Hello
+	(*Membership)(nil),     // 15: p2pd.v1.Membership
+	(*Held)(nil),           // 16: p2pd.v1.Held
+	(*Join)(nil),           // 17: p2pd.v1.Join
+	(*Leave)(nil),          // 18: p2pd.v1.Leave
+	(*Summary)(nil),        // 19: p2pd.v1.Summary
+	(*Progress)(nil),       // 20: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 21: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 22: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 23: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 24: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 25: p2pd.v1.Introduce
+	(*Part)(nil),           // 26: p2pd.v1.Part
+	(*Grant)(nil),          // 27: p2pd.v1.Grant
+	(*Revoke)(nil),         // 28: p2pd.v1.Revoke
+	(*Wait)(nil),           // 29: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	13, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	16, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	17, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	18, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	22, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	23, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	14, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	17, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	18, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	19, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	23, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	24, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
 	9,  // 7: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	12, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	24, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	25, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	26, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	27, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	28, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	11, // 14: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	10, // 15: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	12, // 16: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	15, // 17: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	14, // 18: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	19, // 19: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	20, // 20: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	21, // 21: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 22: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 23: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	7,  // 24: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	2,  // 25: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	5,  // 26: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	8,  // 27: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	4,  // 28: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	6,  // 29: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	27, // [27:30] is the sub-list for method output_type
-	24, // [24:27] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	13, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	25, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	26, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	27, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	28, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	29, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	12, // 14: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	11, // 15: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	10, // 16: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	13, // 17: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	16, // 18: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	15, // 19: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	20, // 20: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	21, // 21: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	22, // 22: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	0,  // 23: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	1,  // 24: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	7,  // 25: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	2,  // 26: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	5,  // 27: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	8,  // 28: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	4,  // 29: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	6,  // 30: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -2212,17 +2287,18 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_Wait)(nil),
 		(*Decision_Roster)(nil),
 		(*Decision_Shun)(nil),
+		(*Decision_Acquaint)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[12].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[17].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[22].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[13].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
