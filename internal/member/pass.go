@@ -29,12 +29,11 @@ type Pass struct {
 	peer    string
 	file    string
 
-	mu      sync.Mutex // guards what follows
-	raw     []byte     // nil: none yet
-	own     Credential
-	known   map[string]time.Time // peers that showed a good credential, and until when it is
-	banned  map[string]time.Time // and until when
-	renewed chan struct{}        // closed when raw changes
+	mu     sync.Mutex // guards what follows
+	raw    []byte     // nil: none yet
+	own    Credential
+	known  map[string]time.Time // peers that showed a good credential, and until when it is
+	banned map[string]time.Time // and until when
 }
 
 // OpenPass makes the pass of a peer, with the credential that the file has if
@@ -43,7 +42,7 @@ type Pass struct {
 func OpenPass(cluster Public, peer, file string) (*Pass, error) {
 	p := &Pass{
 		cluster: cluster, peer: peer, file: file,
-		known: make(map[string]time.Time), banned: make(map[string]time.Time), renewed: make(chan struct{}),
+		known: make(map[string]time.Time), banned: make(map[string]time.Time),
 	}
 	raw, err := readFile(file, true)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,8 +86,7 @@ func (p *Pass) Own() Credential {
 	return p.own
 }
 
-// Accept takes a new credential of this node's and keeps it in the file. One
-// that cannot be kept is used nevertheless; the error says so.
+// Accept takes a new credential of this node's; it fails if that is no good.
 func (p *Pass) Accept(raw []byte) error {
 	c, err := p.cluster.OpenCredential(raw)
 	if err == nil {
@@ -98,24 +96,24 @@ func (p *Pass) Accept(raw []byte) error {
 		return fmt.Errorf("the scheduler's credential for this peer: %w", err)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.raw, p.own = raw, c
-	close(p.renewed)
-	p.renewed = make(chan struct{})
-	p.mu.Unlock()
-	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
-		return fmt.Errorf("keep the credential: %w", err)
-	}
-	if err := renameio.WriteFile(p.file, raw, 0o600); err != nil {
-		return fmt.Errorf("keep the credential: %w", err)
-	}
 	return nil
 }
 
-// Renewed is closed when there is a newer credential than at the call.
-func (p *Pass) Renewed() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.renewed
+// Keep writes the credential to the file, where OpenPass finds it.
+func (p *Pass) Keep() error {
+	card := p.Card()
+	if card == nil {
+		return fmt.Errorf("keep the credential: %w", ErrNoCredential)
+	}
+	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
+		return fmt.Errorf("keep the credential: %w", err)
+	}
+	if err := renameio.WriteFile(p.file, card, 0o600); err != nil {
+		return fmt.Errorf("keep the credential: %w", err)
+	}
+	return nil
 }
 
 // Check says why a peer that has proven its ID and shows card is not let in.

@@ -92,7 +92,7 @@ func (c *Client) Dropped() int64 { return c.dropped.Load() }
 // can never work.
 func (c *Client) Run(ctx context.Context) error {
 	if err := c.introducible(); err != nil {
-		return fmt.Errorf("this peer as the scheduler would see it: %w", err)
+		return err
 	}
 	conn, err := c.connection()
 	if err != nil {
@@ -130,11 +130,14 @@ func (c *Client) Run(ctx context.Context) error {
 // again and again would not help if not.
 func (c *Client) introducible() error {
 	m := encodeEvent(scheduler.PeerUp{Peer: c.cfg.Self})
-	if _, err := decodeHello(m); err != nil {
-		return err
+	_, err := decodeHello(m)
+	if err == nil {
+		_, err = proto.Marshal(m)
 	}
-	_, err := proto.Marshal(m)
-	return err
+	if err != nil {
+		return fmt.Errorf("this peer as the scheduler would see it: %w", err)
+	}
+	return nil
 }
 
 // attachClient is the peer's end of a stream as gRPC has it.
@@ -147,7 +150,7 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 	defer cancel()
 	svc, members := p2pdv1.NewSchedulerServiceClient(conn), p2pdv1.NewMembershipServiceClient(conn)
 	if m := c.cfg.Membership; m != nil && (m.Pass.Card() == nil || c.stale) {
-		if err := m.enrol(ctx, members); err != nil {
+		if err := c.enrol(ctx, members); err != nil {
 			return 0, err
 		}
 		c.stale = false

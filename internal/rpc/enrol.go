@@ -24,6 +24,9 @@ const (
 	// renewRetry is how long a peer that was refused a new credential waits
 	// before it asks again, while the old one is good.
 	renewRetry = time.Minute
+	// renewLeast is how often a peer asks at most: a clock that is wrong must
+	// not make it ask without end.
+	renewLeast = 10 * time.Second
 )
 
 // Pass is this node's membership. *member.Pass is one.
@@ -32,9 +35,10 @@ type Pass interface {
 	Card() []byte
 	// RenewAt is when to ask for the next one.
 	RenewAt() time.Time
-	// Accept takes a credential. It fails if that is no good, or cannot be
-	// kept; in the latter case Card has it all the same.
+	// Accept takes a credential; it fails if that is no good.
 	Accept(credential []byte) error
+	// Keep has what was accepted last outlive this process.
+	Keep() error
 }
 
 // Membership is how a client of a closed cluster proves who it is and gets its
@@ -94,8 +98,10 @@ func (s showing) GetRequestMetadata(context.Context, ...string) (map[string]stri
 // RequireTransportSecurity implements credentials.PerRPCCredentials.
 func (showing) RequireTransportSecurity() bool { return true }
 
-// enrol asks for a credential.
-func (m *Membership) enrol(ctx context.Context, svc p2pdv1.MembershipServiceClient) error {
+// enrol asks for a credential. One that cannot be kept serves until this
+// process ends.
+func (c *Client) enrol(ctx context.Context, svc p2pdv1.MembershipServiceClient) error {
+	m := c.cfg.Membership
 	token, err := m.Token()
 	if err != nil {
 		return fmt.Errorf("enrol: %w", err)
@@ -106,33 +112,30 @@ func (m *Membership) enrol(ctx context.Context, svc p2pdv1.MembershipServiceClie
 	if err != nil {
 		return fmt.Errorf("enrol: %w", err)
 	}
-	if err := m.Pass.Accept(r.GetCredential()); err != nil && m.Pass.Card() == nil {
+	if err := m.Pass.Accept(r.GetCredential()); err != nil {
 		return fmt.Errorf("enrol: %w", err)
+	}
+	if err := m.Pass.Keep(); err != nil {
+		c.log.Warn("the credential is lost when this process ends", "err", err)
 	}
 	return nil
 }
 
 // renew asks for new credentials, each when its time has come, until ctx ends.
 func (c *Client) renew(ctx context.Context, svc p2pdv1.MembershipServiceClient) {
-	m := c.cfg.Membership
+	wait := time.Until(c.cfg.Membership.Pass.RenewAt())
 	for {
 		select {
-		case <-time.After(time.Until(m.Pass.RenewAt())):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}
-		err := m.enrol(ctx, svc)
-		if err == nil {
+		if err := c.enrol(ctx, svc); err == nil {
 			c.log.Info("credential renewed")
-			continue
-		}
-		if ctx.Err() == nil {
+			wait = max(time.Until(c.cfg.Membership.Pass.RenewAt()), renewLeast)
+		} else if ctx.Err() == nil {
 			c.log.Warn("the scheduler gives this peer no new credential; the old one is good until it expires", "err", err)
-		}
-		select {
-		case <-time.After(renewRetry):
-		case <-ctx.Done():
-			return
+			wait = renewRetry
 		}
 	}
 }

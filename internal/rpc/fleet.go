@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -81,6 +82,9 @@ type routes struct {
 
 // NewFleet makes one. Run must be called.
 func NewFleet(cfg FleetConfig) *Fleet {
+	if cfg.Client.Logger == nil {
+		cfg.Client.Logger = slog.New(slog.DiscardHandler)
+	}
 	f := &Fleet{
 		cfg: cfg, happen: make(chan func()), ended: make(chan struct{}),
 		voices: make(map[string]*voice), joined: make(map[piece.Digest]struct{}), sightings: newSightings(),
@@ -129,8 +133,27 @@ func (f *Fleet) post(happened func()) {
 
 // look brings voices and routes in line with what is known.
 func (f *Fleet) look(now time.Time) {
+	f.dedupe()
 	f.hire()
 	f.reroute(now)
+}
+
+// dedupe keeps, of two ways to the same scheduler, the one that was there first.
+func (f *Fleet) dedupe() {
+	first := make(map[string]*voice)
+	for _, v := range f.voices {
+		if v.line == nil {
+			continue
+		}
+		other := first[v.line.name]
+		if other != nil && v.line.since.After(other.line.since) {
+			v, other = other, v
+		}
+		first[v.line.name] = v
+		if other != nil {
+			f.dismiss(other)
+		}
+	}
 }
 
 // hire starts to speak to who is named, and stops with who is not.
@@ -138,13 +161,13 @@ func (f *Fleet) hire() {
 	attached, wanted := f.known()
 	if len(attached) == 0 {
 		for _, door := range f.cfg.Doors {
-			f.speakTo(door, true)
+			f.speakTo(door)
 		}
 		return
 	}
 	for name := range wanted {
 		if attached[name] == nil {
-			f.speakTo(name, false)
+			f.speakTo(name)
 		}
 	}
 	for _, v := range f.voices {
@@ -163,12 +186,6 @@ func (f *Fleet) known() (attached map[string]*voice, wanted map[string]bool) {
 		if v.line == nil {
 			continue
 		}
-		if other := attached[v.line.name]; other != nil { // two ways to the same one
-			if v.line.since.After(other.line.since) {
-				v, other = other, v
-			}
-			f.dismiss(other)
-		}
 		attached[v.line.name] = v
 		for _, name := range v.names {
 			wanted[name] = true
@@ -178,12 +195,12 @@ func (f *Fleet) known() (attached map[string]*voice, wanted map[string]bool) {
 }
 
 // speakTo starts a client, if there is none for that address.
-func (f *Fleet) speakTo(address string, door bool) {
+func (f *Fleet) speakTo(address string) {
 	if f.voices[address] != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
-	v := &voice{fleet: f, dial: address, door: door, cancel: cancel}
+	v := &voice{fleet: f, dial: address, cancel: cancel}
 	cfg := f.cfg.Client
 	cfg.Address, cfg.Handler = address, v
 	v.client = NewClient(cfg)
@@ -193,7 +210,7 @@ func (f *Fleet) speakTo(address string, door bool) {
 	f.voices[address] = v
 	f.wg.Go(func() {
 		if err := v.client.Run(ctx); err != nil {
-			f.cfg.Client.log().Warn("no way to a scheduler", "address", address, "err", err)
+			f.cfg.Client.Logger.Warn("no way to a scheduler", "address", address, "err", err)
 		}
 	})
 }
@@ -230,7 +247,7 @@ func (f *Fleet) reroute(now time.Time) {
 	case len(fresh.names) == 0:
 		f.cfg.Handler.Detached()
 	default:
-		f.cfg.Client.log().Info("swarms move", "schedulers", fresh.names, "before", old.names)
+		f.cfg.Client.Logger.Info("swarms move", "schedulers", fresh.names, "before", old.names)
 		f.cfg.Handler.Moved(func(d piece.Digest) bool { return old.owner(d) != fresh.owner(d) })
 		f.leaveOld(old)
 	}

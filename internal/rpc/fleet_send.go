@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"time"
 
@@ -94,11 +93,4 @@ func (f *Fleet) Recall(ctx context.Context, k scheduler.VouchKey) (age time.Dura
 		return l.voice.client.Recall(ctx, k)
 	}
 	return 0, false, fmt.Errorf("ask a scheduler who vouches: %w", errUnreachable)
-}
-
-func (c ClientConfig) log() *slog.Logger {
-	if c.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return c.Logger
 }

@@ -147,10 +147,21 @@ func TestAMemberIsLetIn(t *testing.T) {
 func TestAMemberThatComesBackNeedsNoToken(t *testing.T) {
 	c := newClosed(t, member.AuthorityConfig{})
 	id, m := c.member(c.token(time.Time{}))
+	file := filepath.Join(t.TempDir(), "credential")
+	open := func() *member.Pass {
+		pass, err := member.OpenPass(c.key.Public(), string(id), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pass
+	}
+	m.Pass = open()
 	h, _ := attachTo(t, c.addr, id, m)
 	next(t, "stream", h.attached)
-	m.Token = func() (string, error) { return "", fmt.Errorf("the file is gone") }
-	again, _ := attachTo(t, c.addr, id, m)
+	later := *m
+	later.Pass = open() // as after a new start
+	later.Token = func() (string, error) { return "", fmt.Errorf("the file is gone") }
+	again, _ := attachTo(t, c.addr, id, &later)
 	next(t, "stream", again.attached)
 }
 
@@ -273,6 +284,7 @@ type borrowed struct{ Pass }
 
 func (borrowed) RenewAt() time.Time  { return time.Now().Add(time.Hour) }
 func (borrowed) Accept([]byte) error { return nil }
+func (borrowed) Keep() error         { return nil }
 
 func TestAnImpostorOfASchedulerIsNotSpokenTo(t *testing.T) {
 	t.Parallel()

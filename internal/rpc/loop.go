@@ -69,7 +69,13 @@ func (s *Server) loop(ctx context.Context) {
 // read are reported down only after that: what follows from their departure
 // must come after what was decided before it.
 func (s *Server) step(e scheduler.Event) {
-	s.route(s.cfg.Core.Step(time.Now(), e))
+	s.tell(s.cfg.Core.Step(time.Now(), e))
+}
+
+// tell passes on decisions, and has the core decide about those who turn out
+// not to read.
+func (s *Server) tell(ds []scheduler.Decision) {
+	s.route(ds)
 	for len(s.slow) > 0 {
 		gone := s.slow[0]
 		s.slow = s.slow[1:]
@@ -119,7 +125,7 @@ func (s *Server) admit(st *stream) {
 	s.streams[id] = st
 	s.connected.Add(1)
 	if s.roster.Self != "" {
-		s.route([]scheduler.Decision{rosterFor(id, s.roster)})
+		s.tell([]scheduler.Decision{rosterFor(id, s.roster)})
 	}
 	s.step(scheduler.PeerUp{Peer: st.peer})
 	s.acquaint(st.peer)

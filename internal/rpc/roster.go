@@ -20,12 +20,7 @@ func (s *Server) SetRoster(names []string, reason string) {
 		for id := range s.streams {
 			all = append(all, rosterFor(id, s.roster))
 		}
-		s.route(all)
-		for len(s.slow) > 0 {
-			gone := s.slow[0]
-			s.slow = s.slow[1:]
-			s.step(scheduler.PeerDown{Peer: gone})
-		}
+		s.tell(all)
 	})
 }
 
@@ -42,7 +37,7 @@ const acquainted = 3
 func (s *Server) acquaint(p scheduler.Peer) {
 	s.lately = slices.DeleteFunc(s.lately, func(o scheduler.Peer) bool { return o.ID == p.ID || s.streams[o.ID] == nil })
 	if len(s.lately) > 0 {
-		s.route([]scheduler.Decision{scheduler.Acquaint{To: p.ID, Peers: slices.Clone(s.lately), Reason: "they came before it"}})
+		s.tell([]scheduler.Decision{scheduler.Acquaint{To: p.ID, Peers: slices.Clone(s.lately), Reason: "they came before it"}})
 	}
 	if s.lately = append(s.lately, p); len(s.lately) > acquainted {
 		s.lately = slices.Delete(s.lately, 0, 1)

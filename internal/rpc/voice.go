@@ -24,7 +24,6 @@ type line struct {
 type voice struct {
 	fleet  *Fleet
 	dial   string
-	door   bool // it was configured, and may be anybody
 	client *Client
 	cancel context.CancelFunc
 

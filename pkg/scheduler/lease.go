@@ -169,7 +169,6 @@ func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) {
 	s.next++
 	l := Lease{ID: s.next, Pieces: run, Whole: whole}
 	s.book(m, l)
-	s.stats.LeasesGranted++
 	s.decide(Grant{To: m.node.peer.ID, Digest: m.swarm.digest, Lease: l, Reason: why})
 }
 
@@ -190,6 +189,7 @@ func (s *Scheduler) book(m *member, given Lease) {
 	m.leases++
 	m.node.leases++
 	l.host.leases++
+	s.stats.LeasesGranted++
 }
 
 func (s *Scheduler) leasePieces(sw *swarm, most int64) int {

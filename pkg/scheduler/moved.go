@@ -8,13 +8,6 @@ import "time"
 // on reading.
 const movedHold = 750 * time.Millisecond
 
-// moved takes a swarm over as far as one of its members knows it.
-func (s *Scheduler) moved(sw *swarm, m *member, b Membership) {
-	for _, l := range b.Leases {
-		s.adopt(sw, m, l)
-	}
-}
-
 // adopt goes on with a lease of another scheduler, unless somebody else reads
 // the same: who comes later stops.
 func (s *Scheduler) adopt(sw *swarm, m *member, l Lease) {
@@ -32,7 +25,6 @@ func (s *Scheduler) adopt(sw *swarm, m *member, l Lease) {
 		return
 	}
 	s.book(m, l)
-	s.stats.LeasesGranted++
 }
 
 func (s *Scheduler) adoptable(sw *swarm, m *member, l Lease) bool {

@@ -262,7 +262,9 @@ func (s *Scheduler) join(e Join) {
 		}
 		m.origin, m.host = b.Origin, s.hosts[b.Origin]
 		s.learn(sw, m, b.Size, &b.Have)
-		s.moved(sw, m, b)
+		for _, l := range b.Leases {
+			s.adopt(sw, m, l)
+		}
 		if fresh {
 			s.connect(m)
 		} else if b.Size == SizeUnknown && sw.size != SizeUnknown {

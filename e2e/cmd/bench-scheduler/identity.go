@@ -25,6 +25,9 @@ func (card) RenewAt() time.Time { return time.Now().Add(time.Hour) }
 // Accept implements rpc.Pass.
 func (card) Accept([]byte) error { return nil }
 
+// Keep implements rpc.Pass.
+func (card) Keep() error { return nil }
+
 // newMember is a peer that the lab's scheduler lets in.
 func newMember(l *lab.Lab) (scheduler.PeerID, *rpc.Membership, error) {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
