@@ -42,6 +42,22 @@ func (c *cluster) has(ctx context.Context, share float64) error {
 	})
 }
 
+// unharmed checks that a pull of all nodes was shared and went by p2pd, though
+// schedulers came and went, and that all nodes know how many are left.
+func (c *cluster) unharmed(ctx context.Context, t *testing.T, left int) {
+	t.Helper()
+	tally := c.tally(ctx, t)
+	if got, most := tally.BlobBytes, c.image.Bytes*150/100; got > most {
+		t.Errorf("the origin sent %d bytes of blobs, want at most %d: 1.50 copies", got, most)
+	}
+	if most := c.image.Bytes / 20; tally.DirectBytes() > most {
+		t.Errorf("containerd read bytes past p2pd, by node: %v; want at most %d", tally.Direct, most)
+	}
+	if err := c.swarm.WaitSchedulers(ctx, left); err != nil {
+		t.Error(err)
+	}
+}
+
 // One of three schedulers is killed while all nodes pull, and with it a third of
 // the swarms. They go on with the other two.
 func TestOneOfThreeSchedulersIsKilled(t *testing.T) {
@@ -57,16 +73,7 @@ func TestOneOfThreeSchedulersIsKilled(t *testing.T) {
 	if err := <-killer; err != nil {
 		t.Fatal(err)
 	}
-	tally := c.tally(ctx, t)
-	if got, most := tally.BlobBytes, c.image.Bytes*150/100; got > most {
-		t.Errorf("the origin sent %d bytes of blobs, want at most %d: 1.50 copies", got, most)
-	}
-	if most := c.image.Bytes / 20; tally.DirectBytes() > most {
-		t.Errorf("containerd read bytes past p2pd, by node: %v; want at most %d", tally.Direct, most)
-	}
-	if err := c.swarm.WaitSchedulers(ctx, schedulers-1); err != nil {
-		t.Error(err)
-	}
+	c.unharmed(ctx, t, schedulers-1)
 }
 
 // Every scheduler is stopped and started again, one after the other, while all
@@ -91,16 +98,7 @@ func TestSchedulersAreRestartedOneByOne(t *testing.T) {
 	if err := <-roller; err != nil {
 		t.Fatal(err)
 	}
-	tally := c.tally(ctx, t)
-	if got, most := tally.BlobBytes, c.image.Bytes*150/100; got > most {
-		t.Errorf("the origin sent %d bytes of blobs, want at most %d: 1.50 copies", got, most)
-	}
-	if most := c.image.Bytes / 20; tally.DirectBytes() > most {
-		t.Errorf("containerd read bytes past p2pd, by node: %v; want at most %d", tally.Direct, most)
-	}
-	if err := c.swarm.WaitSchedulers(ctx, schedulers); err != nil {
-		t.Error(err)
-	}
+	c.unharmed(ctx, t, schedulers)
 }
 
 // All schedulers are killed and come back: what nodes hold they are told again,

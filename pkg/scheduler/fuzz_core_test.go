@@ -133,6 +133,14 @@ func (c *crowd) lease(t *rapid.T) (Grant, bool) {
 
 // faults are all that can befall the crowd, and all it may say.
 func (c *crowd) faults() map[string]func(*rapid.T) {
+	all := c.life()
+	maps.Copy(all, c.malice())
+	maps.Copy(all, c.reading())
+	return all
+}
+
+// life is peers that come and go, want something and get it, and time.
+func (c *crowd) life() map[string]func(*rapid.T) {
 	peer, blob := rapid.SampledFrom(c.names), rapid.SampledFrom(c.order)
 	return map[string]func(*rapid.T){
 		"comes up": func(t *rapid.T) {
@@ -188,6 +196,17 @@ func (c *crowd) faults() map[string]func(*rapid.T) {
 			}
 			c.step(t, Summary{Peer: p, Blobs: []Progress{pr, pr}})
 		},
+		"time passes": func(t *rapid.T) {
+			c.now = c.now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 25, 40, 1000, 2100, 3100, 30_100, 301_000}).Draw(t, "ms")) * time.Millisecond)
+			c.step(t, Tick{})
+		},
+	}
+}
+
+// malice is what a peer may say that is not so, and what is done about it.
+func (c *crowd) malice() map[string]func(*rapid.T) {
+	peer, blob := rapid.SampledFrom(c.names), rapid.SampledFrom(c.order)
+	return map[string]func(*rapid.T){
 		"lies": func(t *rapid.T) {
 			p, d := peer.Draw(t, "peer"), blob.Draw(t, "blob")
 			b := piece.NewBitfield(max(0, c.blobs[d].Count()+rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(t, "too many")))
@@ -218,6 +237,13 @@ func (c *crowd) faults() map[string]func(*rapid.T) {
 			c.step(t, BanPeer{Peer: peer.Draw(t, "peer"), For: time.Duration(rapid.IntRange(1, 400).Draw(t, "s")) * time.Second, Reason: "so"})
 		},
 		"is forgiven": func(t *rapid.T) { c.step(t, UnbanPeer{Peer: peer.Draw(t, "peer")}) },
+	}
+}
+
+// reading is what becomes of leases.
+func (c *crowd) reading() map[string]func(*rapid.T) {
+	peer, blob := rapid.SampledFrom(c.names), rapid.SampledFrom(c.order)
+	return map[string]func(*rapid.T){
 		"reads": func(t *rapid.T) {
 			if g, ok := c.lease(t); ok {
 				r := c.covers(g)
@@ -245,10 +271,6 @@ func (c *crowd) faults() map[string]func(*rapid.T) {
 				c.step(t, LeaseEnd{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob"),
 					Lease: g.Lease.ID + LeaseID(rapid.IntRange(0, 1).Draw(t, "off")), Outcome: Failed})
 			}
-		},
-		"time passes": func(t *rapid.T) {
-			c.now = c.now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 25, 40, 1000, 2100, 3100, 30_100, 301_000}).Draw(t, "ms")) * time.Millisecond)
-			c.step(t, Tick{})
 		},
 	}
 }
