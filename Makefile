@@ -30,13 +30,24 @@ build: ## build the binaries into bin/
 	$(GOBUILD) -o bin/ ./cmd/...
 
 .PHONY: test
-test: test-unit test-e2e ## all tests; those that need root are named when skipped
+test: test-unit test-page test-e2e ## all tests; those that need root are named when skipped
 
 .PHONY: test-unit
 test-unit:
 	@scripts/install-deps.sh gcc
 	go test -race -timeout 15m $(UNIT) ./e2e/lab/...
 	go test -tags p2pd_faults -run Faults ./internal/daemon ./internal/store
+
+# Ubuntu has Chromium as a snap only, which needs a running snapd.
+.PHONY: test-page
+ifeq ($(ROOT)$(shell . /etc/os-release 2>/dev/null; echo $$ID),yesdebian)
+test-page: ## the live page in Chromium (root on Debian)
+	@scripts/install-deps.sh chromium
+	P2PD_BROWSER=1 go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
+else
+test-page:
+	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium and run 'P2PD_BROWSER=1 go test -run Page ./cmd/p2pctl'"
+endif
 
 .PHONY: test-e2e
 ifeq ($(ROOT),yes)

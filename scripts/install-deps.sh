@@ -23,6 +23,7 @@ needs[nginx]=nginx-light # for bench-node, to be compared with
 # The network of a cluster's pods, for e2e-k8s.
 needs[iptables]=iptables
 needs[/usr/lib/cni/bridge]=containernetworking-plugins
+needs[chromium]='chromium fonts-dejavu-core' # for test-page
 # Clients of the mirror besides containerd, for e2e-clients.
 needs[skopeo]=skopeo
 needs[podman]=podman
