@@ -16,7 +16,8 @@ func tokenCommand(keyFile func() (string, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Short: "Print a token that lets nodes join the cluster", Args: cobra.NoArgs,
 		Long: `token makes a join token out of the cluster's key, which it makes too if there is none. Put it into
-a file on each node, readable for p2pd alone, and name that in membership.tokenFile. Its ID, which
+a file on each node, readable for p2pd alone, and name that in membership.tokenFile. (p2pd has this
+command for nodes with an embedded scheduler.) Its ID, which
 goes to standard error, takes it back by membership.refuseTokens.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := keyFile()
