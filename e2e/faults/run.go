@@ -23,7 +23,15 @@ const shunned = 15 * time.Minute
 // Run lets a plan happen to a lab and returns what was recorded, which it writes
 // to out as well. An error says that the run could not go on, not that a promise
 // was broken.
-func Run(ctx context.Context, l *lab.Lab, seed uint64, rounds int, out io.Writer) (h History, err error) {
+func Run(ctx context.Context, l *lab.Lab, seed uint64, rounds int, out io.Writer) (History, error) {
+	return record(ctx, l, seed, out, func(s *stage, cat *catalog, private lab.Image) error {
+		return s.rounds(ctx, cat, private, seed, rounds)
+	})
+}
+
+// record has something happen to a new stage, with an image published to pull
+// and one for its owner alone, and returns what was recorded meanwhile.
+func record(ctx context.Context, l *lab.Lab, seed uint64, out io.Writer, happen func(*stage, *catalog, lab.Image) error) (h History, err error) {
 	rec := newRecorder(out, seed, time.Now())
 	s, err := newStage(ctx, l, rec)
 	if err != nil {
@@ -34,10 +42,15 @@ func Run(ctx context.Context, l *lab.Lab, seed uint64, rounds int, out io.Writer
 	if err != nil {
 		return h, err
 	}
+	first, err := cat.publish(ctx, "load/app", loadImage)
+	if err != nil {
+		return h, err
+	}
+	cat.offer(first)
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watch(watching) })
-	err = s.rounds(ctx, cat, private, seed, rounds)
+	err = happen(s, cat, private)
 	stop()
 	watch.Wait()
 	h, recErr := rec.end(time.Now())
@@ -46,11 +59,6 @@ func Run(ctx context.Context, l *lab.Lab, seed uint64, rounds int, out io.Writer
 
 func (s *stage) rounds(ctx context.Context, cat *catalog, private lab.Image, seed uint64, rounds int) error {
 	steps := Plan(seed, len(s.nodes), rounds)
-	first, err := cat.publish(ctx, "load/app", loadImage)
-	if err != nil {
-		return err
-	}
-	cat.offer(first)
 	for round := range rounds {
 		if err := s.round(ctx, cat, private, seed+uint64(round)<<32, steps, round); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)

@@ -1,13 +1,11 @@
 package faults
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/p2pd/p2pd/e2e/lab"
@@ -25,33 +23,13 @@ const (
 var slack = Sample{RSS: 8 << 20, Files: 16, Goroutines: 40}
 
 // Soak pulls for a while with nothing wrong, and returns what was recorded.
-func Soak(ctx context.Context, l *lab.Lab, seed uint64, length time.Duration, out io.Writer) (h History, err error) {
-	rec := newRecorder(out, seed, time.Now())
-	s, err := newStage(ctx, l, rec)
-	if err != nil {
-		return h, err
-	}
-	cat := &catalog{registry: l.Registry, seed: seed}
-	private, err := cat.publish(ctx, privatePrefix+"app", 4<<20)
-	if err != nil {
-		return h, err
-	}
-	first, err := cat.publish(ctx, "load/app", loadImage)
-	if err != nil {
-		return h, err
-	}
-	cat.offer(first)
-	watching, stop := context.WithCancel(ctx)
-	var watch sync.WaitGroup
-	watch.Go(func() { s.watch(watching) })
-	over := make(chan struct{})
-	end := time.AfterFunc(length, func() { close(over) })
-	defer end.Stop()
-	err = s.load(ctx, cat, private, seed, over)
-	stop()
-	watch.Wait()
-	h, recErr := rec.end(time.Now())
-	return h, cmp.Or(err, recErr)
+func Soak(ctx context.Context, l *lab.Lab, seed uint64, length time.Duration, out io.Writer) (History, error) {
+	return record(ctx, l, seed, out, func(s *stage, cat *catalog, private lab.Image) error {
+		over := make(chan struct{})
+		end := time.AfterFunc(length, func() { close(over) })
+		defer end.Stop()
+		return s.load(ctx, cat, private, seed, over)
+	})
 }
 
 // JudgeSoak judges a history without faults: nothing fails, and no process takes

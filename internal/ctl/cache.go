@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,24 +68,14 @@ func cacheTable(items []api.CacheEntry) table {
 // heldDigest is the digest of a blob that the node holds, named in full or by
 // the first digits of it.
 func (cl *client) heldDigest(ctx context.Context, text string) (string, error) {
-	hex := strings.TrimPrefix(text, "sha256:")
-	if len(hex) == digits {
-		return "sha256:" + hex, nil
-	}
-	if !isPrefix(hex) {
-		return "", usage("%q is neither a digest nor the first digits of one; p2pctl cache ls shows them", text)
-	}
-	var list api.CacheList
-	if err := cl.get(ctx, "/cache", nil, &list); err != nil {
-		return "", err
-	}
-	var found []string
-	for _, e := range list.Items {
-		if strings.HasPrefix(e.Digest, "sha256:"+hex) {
-			found = append(found, e.Digest)
+	return named(text, "p2pctl cache ls", func(string) (all []string, err error) {
+		var list api.CacheList
+		err = cl.get(ctx, "/cache", nil, &list)
+		for _, e := range list.Items {
+			all = append(all, e.Digest)
 		}
-	}
-	return only(text, found, "p2pctl cache ls shows what there is")
+		return all, err
+	})
 }
 
 func (c *cli) verifyCommand() *cobra.Command {

@@ -234,26 +234,40 @@ func pages(limit int, q url.Values, one func() (have int, next string, err error
 // digestOf is the digest of a swarm that is named in full, or by the first digits
 // of it.
 func (cl *client) digestOf(ctx context.Context, text string) (string, error) {
+	return named(text, "p2pctl swarm ls", func(hex string) (all []string, err error) {
+		var page api.SwarmList
+		// Keys are in the order of their digits, and zeros come first.
+		before := "sha256:" + hex + strings.Repeat("0", digits-len(hex))
+		err = cl.get(ctx, "/swarms", url.Values{"after": {before}, "limit": {"2"}}, &page)
+		for _, sw := range page.Items {
+			all = append(all, sw.Digest)
+		}
+		return all, err
+	})
+}
+
+// named is the digest that a text names in full, or by the first digits of it.
+// list has those that it may mean, others too; shows is the command that shows
+// them.
+func named(text, shows string, list func(hex string) ([]string, error)) (string, error) {
 	hex := strings.TrimPrefix(text, "sha256:")
+	if !isPrefix(hex) {
+		return "", usage("%q is neither a digest nor the first digits of one; %s shows them", text, shows)
+	}
 	if len(hex) == digits {
 		return "sha256:" + hex, nil
 	}
-	if !isPrefix(hex) {
-		return "", usage("%q is neither a digest nor the first digits of one; p2pctl swarm ls shows them", text)
-	}
-	var page api.SwarmList
-	// Keys are in the order of their digits, and zeros come first.
-	before := "sha256:" + hex + strings.Repeat("0", digits-len(hex))
-	if err := cl.get(ctx, "/swarms", url.Values{"after": {before}, "limit": {"2"}}, &page); err != nil {
+	all, err := list(hex)
+	if err != nil {
 		return "", err
 	}
 	var found []string
-	for _, sw := range page.Items {
-		if strings.HasPrefix(sw.Digest, "sha256:"+hex) {
-			found = append(found, sw.Digest)
+	for _, d := range all {
+		if strings.HasPrefix(d, "sha256:"+hex) {
+			found = append(found, d)
 		}
 	}
-	return only(text, found, "p2pctl swarm ls shows what there is")
+	return only(text, found, shows+" shows what there is")
 }
 
 // digits is how many a digest has.
