@@ -22,7 +22,7 @@ const (
 	contentStore = "io.containerd.content.v1.content/blobs/sha256"
 
 	containerdBlobs = "p2pd_containerd_blobs"
-	storeWhole      = `p2pd_store_bytes{of="whole"}`
+	storeWhole      = `p2pd_cache_bytes{of="whole"}`
 )
 
 // contentLab is an image at the origin and a node whose p2pd reads what its

@@ -52,7 +52,7 @@ func (s *stage) look(ctx context.Context, d *lab.Daemon, store string) (Sample, 
 		return out, err
 	}
 	out.Goroutines = int(m["go_goroutines"])
-	out.StoreBytes = int64(m[`p2pd_store_bytes{of="whole"}`] + m[`p2pd_store_bytes{of="partial"}`])
+	out.StoreBytes = int64(m[`p2pd_cache_bytes{of="whole"}`] + m[`p2pd_cache_bytes{of="partial"}`])
 	out.FromPeers, out.FromOrigin, out.Relayed = int64(m[lab.ReceivedFromPeers]), int64(m[lab.ReceivedFromOrigin]), int64(m["p2pd_relayed_bytes_total"])
 	out.FalsePieces, out.FalseBlobs = int64(m[lab.FalsePieces]), int64(m[lab.FalseBlobs])
 	if store == "" {

@@ -5,29 +5,31 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
 // The metrics that the lab reads, as p2pd names them: here and nowhere else.
 const (
-	ReceivedFromPeers  = `p2pd_bytes_received_total{source="peer"}`
-	ReceivedFromOrigin = `p2pd_bytes_received_total{source="origin"}`
-	ServedToClients    = `p2pd_bytes_served_total{to="client"}`
-	ServedToPeers      = `p2pd_bytes_served_total{to="peer"}`
+	ReceivedFromPeers  = `p2pd_bytes_total{direction="received",source="peer"}`
+	ReceivedFromOrigin = `p2pd_bytes_total{direction="received",source="origin"}`
+	ServedToClients    = `p2pd_bytes_total{direction="sent",scope="client"}`
+	ServedToPeers      = `p2pd_bytes_total{direction="sent",scope="peer"}`
 	FalsePieces        = `p2pd_verify_failures_total{what="piece"}`
 	FalseBlobs         = `p2pd_verify_failures_total{what="blob"}`
-	ResumedBytes       = `p2pd_store_resumed_bytes_total`
+	ResumedBytes       = `p2pd_cache_resumed_bytes_total`
 	SelfLeases         = `p2pd_self_leases_total`
 	// ReceivedAcrossZones came from peers of other zones.
-	ReceivedAcrossZones = `p2pd_cross_zone_bytes_total{direction="received"}`
+	ReceivedAcrossZones = `p2pd_bytes_total{direction="received",scope="cross_zone",source="peer"}`
 	SchedulerConnected  = `p2pd_scheduler_connected`
 	Schedulers          = `p2pd_schedulers`
 	SchedulerPeers      = `p2psched_peers`
 	DiscoveryPeers      = `p2pd_discovery_peers`
 )
 
-// Metrics is one scrape: values by name and labels, as on the page.
+// Metrics is one scrape: values by name and labels, as on the page, and the sums
+// over the labels scope and source by the names without one of them.
 type Metrics map[string]float64
 
 // Of is a metric that must be there; a renamed one must not read as 0.
@@ -37,6 +39,19 @@ func (m Metrics) Of(name string) (float64, error) {
 		return 0, fmt.Errorf("no metric %s", name)
 	}
 	return v, nil
+}
+
+var summed = regexp.MustCompile(`,(?:scope|source)="[^"]*"`)
+
+// withoutOne are a sample's names without one of the labels that are summed
+// over; p2pd_bytes_total's first label is none of them.
+func withoutOne(name string) (all []string) {
+	if strings.HasPrefix(name, "p2pd_bytes_total{") {
+		for _, at := range summed.FindAllStringIndex(name, -1) {
+			all = append(all, name[:at[0]]+name[at[1]:])
+		}
+	}
+	return all
 }
 
 // scrape reads a Prometheus text page.
@@ -60,6 +75,9 @@ func scrape(ctx context.Context, client *http.Client, url string) (Metrics, erro
 		}
 		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
 			m[line[:at]] = v
+			for _, sum := range withoutOne(line[:at]) {
+				m[sum] += v
+			}
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -70,6 +70,22 @@ type Cluster struct {
 
 	mu sync.Mutex        // guards what follows
 	up map[string]string // names by memberlist's own, which are new with each start
+	// gone are the names of those that were up and are not.
+	gone map[string]struct{}
+}
+
+// Stats are how many schedulers are known.
+type Stats struct {
+	Alive int // that are up, this one among them
+	Gone  int // that were up and are not, since this one was started
+}
+
+// Stats counts.
+func (c *Cluster) Stats() Stats {
+	alive := len(c.names())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{Alive: alive, Gone: len(c.gone)}
 }
 
 // New listens. Run must be called.
@@ -80,7 +96,7 @@ func New(cfg Config) (*Cluster, error) {
 	if len(cfg.Name) == 0 || len(cfg.Name) > maxName {
 		return nil, fmt.Errorf("a scheduler's name has 1 to %d bytes, not %d", maxName, len(cfg.Name))
 	}
-	c := &Cluster{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}, 1), up: make(map[string]string)}
+	c := &Cluster{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}, 1), up: make(map[string]string), gone: make(map[string]struct{})}
 	mc, err := c.memberlist()
 	if err != nil {
 		return nil, err

@@ -82,9 +82,15 @@ func TestSchedulersFindEachOther(t *testing.T) {
 	b.stop()
 	a.knows(t, "a:1", "c:1")
 	c.knows(t, "a:1", "c:1")
+	if got := c.Stats(); got != (Stats{Alive: 2, Gone: 1}) {
+		t.Errorf("after one has gone: %+v", got)
+	}
 	again := start(t, "b:1", 1, a.Addr()) // at another port
 	again.knows(t, "a:1", "b:1", "c:1")
 	c.knows(t, "a:1", "b:1", "c:1")
+	if got := c.Stats(); got != (Stats{Alive: 3}) {
+		t.Errorf("after it has come back: %+v", got)
+	}
 }
 
 // The first may start last: seeds are tried again.

@@ -47,12 +47,25 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 	e.c.change(func() {
 		if name := string(n.Meta); name != "" && len(name) <= maxName {
 			e.c.up[n.Name] = name
+			delete(e.c.gone, name)
 		}
 	})
 }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (e events) NotifyLeave(n *memberlist.Node) { e.c.change(func() { delete(e.c.up, n.Name) }) }
+func (e events) NotifyLeave(n *memberlist.Node) {
+	e.c.change(func() {
+		name := e.c.up[n.Name]
+		delete(e.c.up, n.Name)
+		back := false // it was started again, and this is the end of what it was
+		for _, other := range e.c.up {
+			back = back || other == name
+		}
+		if name != "" && !back && len(e.c.gone) < maxSchedulers {
+			e.c.gone[name] = struct{}{}
+		}
+	})
+}
 
 // NotifyUpdate implements memberlist.EventDelegate.
 func (e events) NotifyUpdate(n *memberlist.Node) { e.NotifyJoin(n) }

@@ -124,13 +124,13 @@ func (g granted) Manifest(d piece.Digest) (peer.Source, error) {
 func (g gate) metrics() []metrics.Metric {
 	s := g.g.Stats()
 	return []metrics.Metric{
-		{Name: "p2pd_access_decisions_total", Help: "Requests for content, by what was decided of the client's right.", Samples: []metrics.Sample{
-			metrics.By("verdict", "allowed", s.Allowed), metrics.By("verdict", "challenged", s.Challenged),
-			metrics.By("verdict", "refused", s.Refused), metrics.By("verdict", "unavailable", s.Unavailable),
+		{Name: "p2pd_auth_decisions_total", Help: "Requests for content, by what was decided of the client's right.", Samples: []metrics.Sample{
+			metrics.By("result", "allowed", s.Allowed), metrics.By("result", "challenged", s.Challenged),
+			metrics.By("result", "refused", s.Refused), metrics.By("result", "unavailable", s.Unavailable),
 		}},
-		metrics.Counter("p2pd_access_questions_total", "Questions to registries about rights.", s.Asked),
-		metrics.Counter("p2pd_access_unanswered_total", "Of them, those that were not answered.", s.Failed),
-		metrics.Counter("p2pd_access_recalled_total", "Answers of other nodes, while a registry could not be asked, that it had shown something to anybody.", s.Recalled),
+		metrics.Counter("p2pd_auth_questions_total", "Questions to registries about rights.", s.Asked),
+		metrics.Counter("p2pd_auth_unanswered_total", "Of them, those that were not answered.", s.Failed),
+		metrics.Counter("p2pd_auth_recalled_total", "Answers of other nodes, while a registry could not be asked, that it had shown something to anybody.", s.Recalled),
 	}
 }
 

@@ -118,7 +118,7 @@ func TestABanHoldsEverywhere(t *testing.T) {
 		t.Error("a banned peer got what only another one has")
 	}
 	_, page := get(t, "http://"+nodes[0].HTTPAddr().String()+"/metrics")
-	if got := sample(t, page, `p2pd_bytes_served_total{to="peer"}`); got != "0" {
+	if got := sample(t, page, `p2pd_bytes_total{direction="sent",scope="peer",source="cache"}`); got != "0" {
 		t.Errorf("%s bytes were served to a banned peer", got)
 	}
 

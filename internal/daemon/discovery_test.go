@@ -50,7 +50,7 @@ func TestStrangersShareTheOrigin(t *testing.T) {
 	wg.Wait()
 	copies := 0.0
 	for _, n := range all {
-		copies += number(t, n, `p2pd_bytes_received_total{source="origin"}`) / size
+		copies += number(t, n, `p2pd_bytes_total{direction="received",scope="origin",source="origin"}`) / size
 		if number(t, n, "p2pd_discovery_announcements_total") == 0 {
 			t.Error("a node announced nothing")
 		}

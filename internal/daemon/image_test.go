@@ -43,7 +43,15 @@ func TestAnImageByItsTag(t *testing.T) {
 	}
 	until(t, "manifest, configuration and three layers are whole in the store", func() bool {
 		_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
-		return sample(t, page, "p2pd_store_blobs") == "5"
+		return sample(t, page, "p2pd_cache_blobs") == "5"
+	})
+	until(t, "the pull is counted, and its blobs are", func() bool {
+		_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
+		return sample(t, page, `p2pd_image_pull_duration_seconds_count{outcome="complete",registry="registry.test"}`) == "1" &&
+			sample(t, page, `p2pd_blob_duration_seconds_count{source="origin"}`) == "4" &&
+			sample(t, page, `p2pd_blob_first_byte_seconds_count{source="origin"}`) != "0" &&
+			sample(t, page, `p2pd_image_pulls_active`) == "0" &&
+			sample(t, page, `p2pd_origin_requests_total{code="429",kind="blob_get",registry="registry.test"}`) == "0"
 	})
 	running.wait(t)
 

@@ -169,5 +169,5 @@ func (n *Node) membershipMetrics() []metrics.Metric {
 	if own := n.papers.pass.Own(); own.Peer != "" {
 		left = max(int64(time.Until(own.Expires).Seconds()), 0)
 	}
-	return []metrics.Metric{metrics.Gauge("p2pd_credential_seconds_left", "How long the credential of this peer is good; 0: it has none.", left)}
+	return []metrics.Metric{metrics.Gauge("p2pd_credential_left_seconds", "How long the credential of this peer is good; 0: it has none.", left)}
 }

@@ -1,17 +1,17 @@
 package daemon
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/p2pd/p2pd/internal/metrics"
-	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // metricsHandler serves the node's numbers.
 func (n *Node) metricsHandler() http.Handler {
 	return metrics.Handler("p2pd_build_info", n.version, func() []metrics.Metric {
 		ms := append(n.swarmMetrics(), n.clientMetrics()...)
+		ms = append(ms, n.pullMetrics()...)
+		ms = append(ms, n.schedulerMetrics()...)
 		ms = append(ms, n.storeMetrics()...)
 		ms = append(ms, n.contentMetrics()...)
 		ms = append(ms, n.discoveryMetrics()...)
@@ -27,26 +27,22 @@ func (n *Node) metricsHandler() http.Handler {
 // swarmMetrics are of what comes from and goes to others.
 func (n *Node) swarmMetrics() []metrics.Metric {
 	p, t := n.peer.Stats(), n.net.Stats()
-	attached := 0
-	if p.Attached {
-		attached = 1
-	}
 	return []metrics.Metric{
-		{Name: "p2pd_bytes_received_total", Help: "Bytes of verified pieces, by where they came from.", Samples: []metrics.Sample{
-			metrics.By("source", "peer", p.ReceivedPeer), metrics.By("source", "origin", p.ReceivedOrigin),
-		}},
-		{Name: "p2pd_cross_zone_bytes_total", Help: "Bytes of verified pieces from peers of other zones.", Samples: []metrics.Sample{
-			metrics.By("direction", "received", p.ReceivedFar),
+		{Name: "p2pd_bytes_total", Help: "Bytes of blobs. Received: of verified pieces, by who gave them and from how far. Sent: by where they were read, and to whom.", Samples: []metrics.Sample{
+			metrics.With(p.ReceivedPeer-p.ReceivedFar, "direction", "received", "source", "peer", "scope", "zone"),
+			metrics.With(p.ReceivedFar, "direction", "received", "source", "peer", "scope", "cross_zone"),
+			metrics.With(p.ReceivedOrigin, "direction", "received", "source", "origin", "scope", "origin"),
+			metrics.With(p.ServedStore, "direction", "sent", "source", "cache", "scope", "client"),
+			metrics.With(p.ServedDownload, "direction", "sent", "source", "download", "scope", "client"),
+			metrics.With(p.Uploaded, "direction", "sent", "source", "cache", "scope", "peer"),
 		}},
 		{Name: "p2pd_pieces_received_total", Help: "Pieces received and verified, by where they came from.", Samples: []metrics.Sample{
 			metrics.By("source", "peer", p.PiecesPeer), metrics.By("source", "origin", p.PiecesOrigin),
 		}},
-		{Name: "p2pd_bytes_served_total", Help: "Bytes sent, by to whom.", Samples: []metrics.Sample{
-			metrics.By("to", "client", p.ServedStore+p.ServedDownload), metrics.By("to", "peer", p.Uploaded),
-		}},
 		{Name: "p2pd_verify_failures_total", Help: "Pieces and blobs that were not what their digest promised.", Samples: []metrics.Sample{
 			metrics.By("what", "piece", p.FalsePieces), metrics.By("what", "blob", p.FalseBlobs),
 		}},
+		metrics.Counter("p2pd_peer_bans_total", "Peers that were shunned for false bytes.", p.Bans),
 		{Name: "p2pd_leases_total", Help: "Reads from the origin under a lease, by how they ended.", Samples: []metrics.Sample{
 			metrics.By("outcome", "done", p.LeasesDone), metrics.By("outcome", "failed", p.LeasesFailed),
 		}},
@@ -65,8 +61,6 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 		metrics.Counter("p2pd_hedges_total", "Pieces asked of a second neighbour because the first was late.", p.Hedges),
 		metrics.Counter("p2pd_piece_deadlines_missed_total", "Piece transfers given up for showing no byte.", p.Deadlines),
 		metrics.Counter("p2pd_busy_answers_total", "Requests that a neighbour turned down for want of an upload slot.", p.Busy),
-		metrics.Gauge("p2pd_scheduler_connected", "1 while a scheduler's stream is up.", attached),
-		metrics.Gauge("p2pd_schedulers", "Schedulers that swarms are dealt to.", n.schedulers()),
 		metrics.Gauge("p2pd_links", "HAVE links to neighbours.", t.Links),
 		metrics.Counter("p2pd_links_lost_total", "HAVE links that broke or could not be made.", t.LinksLost),
 		metrics.Counter("p2pd_bulk_connections_total", "Bulk connections dialled to neighbours.", t.FetchConns),
@@ -75,25 +69,19 @@ func (n *Node) swarmMetrics() []metrics.Metric {
 
 // clientMetrics are of the mirror and the origin behind it.
 func (n *Node) clientMetrics() []metrics.Metric {
-	p, m, o := n.peer.Stats(), n.mirror.Stats(), n.origin.Stats()
-	requests := metrics.Metric{Name: "p2pd_mirror_requests_total", Help: "Requests of clients, by kind and how they ended."}
+	m, o := n.mirror.Stats(), n.origin.Stats()
+	requests := metrics.Metric{Name: "p2pd_pull_requests_total", Help: "Requests of clients, by registry, kind and how they ended."}
 	for e, v := range m.Requests {
-		requests.Samples = append(requests.Samples, metrics.Sample{
-			Labels: []metrics.Label{{Name: "kind", Value: e.Kind.String()}, {Name: "outcome", Value: e.Outcome.String()}}, Value: float64(v),
-		})
+		requests.Samples = append(requests.Samples, metrics.With(v, "registry", e.Registry, "kind", e.Kind.String(), "outcome", e.Outcome.String()))
 	}
-	upstream := metrics.Metric{Name: "p2pd_origin_requests_total", Help: "Requests to origin registries, by kind and class of status."}
-	for k, v := range o.Requests {
-		upstream.Samples = append(upstream.Samples, metrics.Sample{
-			Labels: []metrics.Label{{Name: "kind", Value: k[0]}, {Name: "code", Value: k[1]}}, Value: float64(v),
-		})
+	upstream := metrics.Metric{Name: "p2pd_origin_requests_total", Help: "Requests to origin registries, by registry, kind, and status or class of status."}
+	for r, v := range o.Requests {
+		upstream.Samples = append(upstream.Samples, metrics.With(v, "registry", r.Registry, "kind", r.Kind, "code", r.Code))
 	}
 	return []metrics.Metric{
 		requests, upstream,
-		{Name: "p2pd_client_bytes_total", Help: "Bytes sent to clients: of blobs that were in the store whole, or while they arrived.", Samples: []metrics.Sample{
-			metrics.By("source", "store", p.ServedStore), metrics.By("source", "download", p.ServedDownload),
-		}},
-		metrics.Gauge("p2pd_mirror_requests_running", "Requests of clients being answered now.", m.Running),
+		metrics.Gauge("p2pd_pull_requests_active", "Requests of clients being answered now.", m.Running),
+		metrics.Gauge("p2pd_origin_inflight", "Requests for content to origin registries running now.", o.Inflight),
 		metrics.Counter("p2pd_origin_bytes_total", "Bytes read from origin registries, manifests included.", o.Bytes),
 		metrics.Counter("p2pd_origin_handshakes_total", "Handshakes with origin repositories.", o.Handshakes),
 		metrics.Counter("p2pd_origin_errors_total", "Requests to origin registries that got no answer, and bodies that broke off or stalled.", o.Errors),
@@ -105,63 +93,20 @@ func (n *Node) clientMetrics() []metrics.Metric {
 // storeMetrics are of the disk.
 func (n *Node) storeMetrics() []metrics.Metric {
 	s := n.store.Stats()
-	return []metrics.Metric{
-		{Name: "p2pd_store_bytes", Help: "Bytes on disk, by what they are of.", Gauge: true, Samples: []metrics.Sample{
+	ms := []metrics.Metric{
+		{Name: "p2pd_cache_bytes", Help: "Bytes on disk, by what they are of.", Gauge: true, Samples: []metrics.Sample{
 			metrics.By("of", "whole", s.WholeBytes), metrics.By("of", "partial", s.PartialBytes),
 		}},
-		metrics.Gauge("p2pd_store_capacity_bytes", "Bytes that the store may use.", s.Capacity),
-		metrics.Gauge("p2pd_store_blobs", "Whole blobs in the store.", s.Blobs),
-		metrics.Counter("p2pd_store_resumed_bytes_total", "Bytes found on disk, and right, when a download began again.", s.ResumedBytes),
-		metrics.Counter("p2pd_store_evictions_total", "Blobs evicted for room.", s.Evictions),
-		metrics.Counter("p2pd_store_full_total", "Downloads refused because the store had no room.", s.NoSpace),
-	}
-}
-
-// metricsHandler serves the scheduler's numbers.
-func (h *Hub) metricsHandler() http.Handler {
-	return metrics.Handler("p2psched_build_info", h.version, h.metrics)
-}
-
-func (h *Hub) metrics() []metrics.Metric {
-	s := h.server.Stats()
-	events := metrics.Metric{Name: "p2psched_events_total", Help: "Events from peers, by kind."}
-	for k, v := range s.Events {
-		events.Samples = append(events.Samples, metrics.By("kind", k, v))
-	}
-	ms := []metrics.Metric{
-		events,
-		metrics.Gauge("p2psched_peers", "Peers with a stream.", s.Connected),
-		metrics.Counter("p2psched_stream_overflows_total", "Streams closed because the peer did not read.", s.Overflows),
-		metrics.Counter("p2psched_malformed_total", "Streams closed because of a malformed message.", s.Malformed),
-		metrics.Counter("p2psched_credentials_total", "Credentials given to peers.", s.Enrolled),
-		metrics.Counter("p2psched_credentials_refused_total", "Peers that were refused one.", s.Refused),
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
-	defer cancel()
-	c, err := h.coreStats(ctx)
-	if err != nil {
-		return ms // numbers that are not there say more than zeros
-	}
-	return append(ms,
-		metrics.Gauge("p2psched_swarms", "Swarms.", c.Swarms),
-		metrics.Gauge("p2psched_members", "Memberships of peers in swarms.", c.Members),
-		metrics.Gauge("p2psched_leases_active", "Leases of origin reads that are out.", c.LeasesActive),
-		metrics.Metric{Name: "p2psched_leases_total", Help: "Leases that ended, by how.", Samples: []metrics.Sample{
-			metrics.By("outcome", "done", c.LeasesDone), metrics.By("outcome", "failed", c.LeasesFailed), metrics.By("outcome", "expired", c.LeasesExpired), metrics.By("outcome", "slow", c.LeasesSlow),
+		metrics.Gauge("p2pd_cache_capacity_bytes", "Bytes that the store may use.", s.Capacity),
+		metrics.Gauge("p2pd_cache_blobs", "Whole blobs in the store.", s.Blobs),
+		metrics.Counter("p2pd_cache_resumed_bytes_total", "Bytes found on disk, and right, when a download began again.", s.ResumedBytes),
+		{Name: "p2pd_cache_evictions_total", Help: "Blobs that were removed: for the store's own capacity, for the room that others are to have on the disk, or by an operator.", Samples: []metrics.Sample{
+			metrics.By("reason", "capacity", s.Evicted.Capacity), metrics.By("reason", "disk", s.Evicted.Disk), metrics.By("reason", "operator", s.Evicted.Operator),
 		}},
-		metrics.Metric{Name: "p2psched_decisions_total", Help: "Decisions, by kind.", Samples: []metrics.Sample{
-			metrics.By("kind", "introduce", c.Introductions), metrics.By("kind", "part", c.Parts),
-			metrics.By("kind", "grant", c.Grants), metrics.By("kind", "revoke", c.Revocations),
-		}},
-		metrics.Metric{Name: "p2psched_blames_total", Help: "Neighbours reported, by what for.", Samples: []metrics.Sample{
-			metrics.By("fault", "slow", c.Blames[scheduler.Slow]), metrics.By("fault", "unreachable", c.Blames[scheduler.Unreachable]),
-			metrics.By("fault", "false", c.Blames[scheduler.False]),
-		}},
-		metrics.Counter("p2psched_stalls_total", "Calls for help from peers that received nothing.", c.Stalls),
-		metrics.Counter("p2psched_bans_total", "Peers banned for false bytes.", c.Banned),
-		metrics.Counter("p2psched_doubtful_blames_total", "Blames for false bytes by peers that had blamed too many others to be believed.", c.DoubtfulBlames),
-		metrics.Counter("p2psched_size_conflicts_total", "Claims of a blob's size that differ from what its swarm believed.", c.SizeConflicts),
-		metrics.Counter("p2psched_crowded_joins_total", "Joins of peers that were in as many swarms as a peer may be in.", c.Crowded),
-		metrics.Gauge("p2psched_hosts", "Origin registries that are remembered.", c.Hosts),
-	)
+		metrics.Counter("p2pd_cache_full_total", "Downloads refused because the store had no room.", s.NoSpace),
+	}
+	if free, known := n.store.DiskFree(); known {
+		ms = append(ms, metrics.Gauge("p2pd_cache_disk_free_bytes", "Bytes that may still be written to the file system of the store.", free))
+	}
+	return ms
 }

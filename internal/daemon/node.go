@@ -15,6 +15,7 @@ import (
 	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
+	"github.com/p2pd/p2pd/internal/pulls"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/store"
 	"github.com/p2pd/p2pd/internal/throttle"
@@ -36,6 +37,7 @@ type Node struct {
 	mirror    *mirror.Mirror
 	may       gate
 	journal   journal.Journal
+	pulls     *pulls.Tracker
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
 	hub       *Hub                 // nil unless embedded
@@ -118,9 +120,10 @@ func (n *Node) wire() (err error) {
 	if n.cfg.Mirror.Prefetch {
 		ahead = engine
 	}
+	n.pulls = pulls.New(pulls.Config{Registry: n.origin.Label, Registries: n.origin.Labels()})
 	n.mirror, err = mirror.New(mirror.Config{
-		Journal: &n.journal,
-		Blobs:   engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
+		Journal: &n.journal, Label: n.origin.Label, Pulls: n.pulls,
+		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
 	return err

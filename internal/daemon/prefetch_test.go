@@ -50,11 +50,11 @@ func TestTheLayersAfterOneThatIsRead(t *testing.T) {
 	if err := validate.Image(first); err != nil { // reads every layer
 		t.Fatal(err)
 	}
-	until(t, "all is whole in the store", func() bool { return metric("p2pd_store_blobs") == "6" })
+	until(t, "all is whole in the store", func() bool { return metric("p2pd_cache_blobs") == "6" })
 
 	second, metric := pull()
 	until(t, "the manifest is whole in the store", func() bool { return metric("p2pd_downloads_active") == "0" })
-	if got := metric("p2pd_store_blobs"); got != "1" {
+	if got := metric("p2pd_cache_blobs"); got != "1" {
 		t.Errorf("%s blobs are here for who read the manifest alone", got)
 	}
 	layers, err := second.Layers()

@@ -117,7 +117,7 @@ func TestSmallRangesCostTheirPieces(t *testing.T) {
 		readRange(t, second, u.upstream, next*pieceSize+1000, 1000)
 		next++
 		_, page := get(t, "http://"+second.HTTPAddr().String()+"/metrics")
-		return sample(t, page, `p2pd_bytes_received_total{source="peer"}`) != "0" || next == 50
+		return sample(t, page, `p2pd_bytes_total{direction="received",scope="zone",source="peer"}`) != "0" || next == 50
 	})
 	own := u.sent.Load() - before
 	if own > int64(next-21)*pieceSize {
@@ -147,6 +147,6 @@ func TestSmallRangesFetchTheWhole(t *testing.T) {
 	readRange(t, n, u.upstream, 5<<20, 10)
 	until(t, "the blob is whole in the store", func() bool {
 		_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
-		return sample(t, page, "p2pd_store_blobs") == "1"
+		return sample(t, page, "p2pd_cache_blobs") == "1"
 	})
 }

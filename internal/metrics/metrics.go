@@ -9,10 +9,13 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/p2pd/p2pd/internal/histogram"
 )
 
 // Metric is one metric as a read of the sources yields it. Label values must
@@ -22,12 +25,21 @@ type Metric struct {
 	Help    string
 	Gauge   bool // else a counter
 	Samples []Sample
+	// Spread makes it a histogram of seconds, without Samples.
+	Spread []Spread
 }
 
-// Sample is one value, with its label if it has one.
+// Sample is one value, with its labels if it has any.
 type Sample struct {
 	Labels []Label
 	Value  float64
+}
+
+// Spread is how many durations fell into which bucket, with labels if it has
+// any.
+type Spread struct {
+	Labels []Label
+	histogram.Snapshot
 }
 
 // Label is a name and a value.
@@ -43,9 +55,27 @@ func Gauge[N ~int | ~int64 | ~uint64](name, help string, v N) Metric {
 	return Metric{Name: name, Help: help, Gauge: true, Samples: []Sample{{Value: float64(v)}}}
 }
 
+// Histogram is a metric of durations without labels.
+func Histogram(name, help string, s histogram.Snapshot) Metric {
+	return Metric{Name: name, Help: help, Spread: []Spread{{Snapshot: s}}}
+}
+
 // By is a sample with one label.
 func By[N ~int | ~int64 | ~uint64](label, value string, v N) Sample {
-	return Sample{Labels: []Label{{label, value}}, Value: float64(v)}
+	return With(v, label, value)
+}
+
+// With is a sample with labels, given as name, value, name, value.
+func With[N ~int | ~int64 | ~uint64](v N, labels ...string) Sample {
+	return Sample{Labels: Labels(labels...), Value: float64(v)}
+}
+
+// Labels makes labels of name, value, name, value.
+func Labels(pairs ...string) (all []Label) {
+	for pair := range slices.Chunk(pairs, 2) {
+		all = append(all, Label{pair[0], pair[1]})
+	}
+	return all
 }
 
 // Handler serves what read returns, and the Go runtime's and the process's
@@ -80,11 +110,32 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 			kind = prometheus.GaugeValue
 		}
 		for _, s := range m.Samples {
-			var names, values []string
-			for _, l := range s.Labels {
-				names, values = append(names, l.Name), append(values, l.Value)
-			}
-			out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.Name, m.Help, names, nil), kind, s.Value, values...)
+			desc, values := m.desc(s.Labels)
+			out <- prometheus.MustNewConstMetric(desc, kind, s.Value, values...)
+		}
+		for _, s := range m.Spread {
+			desc, values := m.desc(s.Labels)
+			out <- prometheus.MustNewConstHistogram(desc, s.Count(), s.Sum.Seconds(), cumulative(s.Snapshot), values...)
 		}
 	}
+}
+
+// desc is what a sample is of, and its labels' values.
+func (m Metric) desc(labels []Label) (*prometheus.Desc, []string) {
+	var names, values []string
+	for _, l := range labels {
+		names, values = append(names, l.Name), append(values, l.Value)
+	}
+	return prometheus.NewDesc(m.Name, m.Help, names, nil), values
+}
+
+// cumulative are the buckets as Prometheus has them: each counts those below
+// it, too, and its bound is in seconds.
+func cumulative(s histogram.Snapshot) map[float64]uint64 {
+	buckets, n := make(map[float64]uint64, len(s.Bounds)), uint64(0)
+	for i, bound := range s.Bounds {
+		n += s.Counts[i]
+		buckets[bound.Seconds()] = n
+	}
+	return buckets
 }

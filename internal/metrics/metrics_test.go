@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/p2pd/p2pd/internal/histogram"
 	"github.com/p2pd/p2pd/internal/metrics"
 )
 
@@ -51,6 +53,31 @@ func TestPage(t *testing.T) {
 		if diff := cmp.Diff(want, scrape(t, read)); diff != "" {
 			t.Errorf("page (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// A histogram's buckets are cumulative, and in seconds.
+func TestHistogram(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(250*time.Millisecond, 300*time.Second)
+	for _, took := range []time.Duration{time.Millisecond, 299 * time.Second, time.Hour} {
+		d.Observe(took)
+	}
+	got := scrape(t, func() []metrics.Metric {
+		return []metrics.Metric{
+			metrics.Histogram("demo_plain_seconds", "How long.", histogram.New(time.Second).Snapshot()),
+			{Name: "demo_took_seconds", Help: "How long.", Spread: []metrics.Spread{{Labels: metrics.Labels("how", "well"), Snapshot: d.Snapshot()}}},
+		}
+	})
+	want := []string{
+		"# HELP demo_plain_seconds How long.", "# TYPE demo_plain_seconds histogram",
+		`demo_plain_seconds_bucket{le="1"} 0`, `demo_plain_seconds_bucket{le="+Inf"} 0`, "demo_plain_seconds_sum 0", "demo_plain_seconds_count 0",
+		"# HELP demo_took_seconds How long.", "# TYPE demo_took_seconds histogram",
+		`demo_took_seconds_bucket{how="well",le="0.25"} 1`, `demo_took_seconds_bucket{how="well",le="300"} 2`, `demo_took_seconds_bucket{how="well",le="+Inf"} 3`,
+		`demo_took_seconds_sum{how="well"} 3899.001`, `demo_took_seconds_count{how="well"} 3`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("page (-want +got):\n%s", diff)
 	}
 }
 

@@ -58,6 +58,9 @@ func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, m
 			return fmt.Errorf("byte %d of %s: %w", part.off, d, err)
 		}
 	}
+	if x.target.kind == Blob {
+		x.sending(c, singleStart(parts))
+	}
 	if len(parts) > 1 {
 		x.sendParts(c, d, layout, mediaType, parts)
 		return nil
@@ -73,6 +76,14 @@ func (x *exchange) sendContent(ctx context.Context, c Content, d piece.Digest, m
 	}
 	x.sendBody(c, d, layout, part)
 	return nil
+}
+
+// singleStart is where the one part begins; negative if there are several.
+func singleStart(parts []byteRange) int64 {
+	if len(parts) > 1 {
+		return -1
+	}
+	return parts[0].off
 }
 
 // firstByte returns once the byte at off can be read. Where an earlier answer

@@ -42,10 +42,11 @@ func isManifestType(mediaType string) bool {
 type document struct {
 	mediaType string
 	promises  []promise
-	// children are the digests that it lists as the repository's own. A
-	// descriptor with URLs is not among them: registries take such without
-	// looking whether they have the content.
-	children []piece.Digest
+	index     bool // it lists manifests, not layers
+	// parts are what it lists as the repository's own. A descriptor with URLs
+	// is not among them: registries take such without looking whether they
+	// have the content.
+	parts []promise
 	// layers are the children that are layers, in the manifest's order.
 	layers []promise
 }
@@ -102,16 +103,24 @@ func parseDocument(p []byte) (document, error) {
 	d.promises = append(d.promises, raw.Layers.known...)
 	d.promises = append(d.promises, raw.Manifests.known...)
 	d.layers = raw.Layers.own
-	for _, p := range slices.Concat(raw.Layers.own, raw.Manifests.own) {
-		d.children = append(d.children, p.digest)
-	}
+	d.index = isIndex
+	d.parts = slices.Concat(raw.Layers.own, raw.Manifests.own)
 	if raw.Config.known {
 		d.promises = append(d.promises, raw.Config.promise)
 		if !raw.Config.foreign {
-			d.children = append(d.children, raw.Config.digest)
+			d.parts = append(d.parts, raw.Config.promise)
 		}
 	}
 	return d, nil
+}
+
+// children are the digests of its parts.
+func (d document) children() []piece.Digest {
+	var all []piece.Digest
+	for _, p := range d.parts {
+		all = append(all, p.digest)
+	}
+	return all
 }
 
 // descriptor is one entry of a manifest. It is present if the field was
@@ -196,5 +205,5 @@ func (l *descriptorList) UnmarshalJSON(p []byte) error {
 // repository, if b is one.
 func Children(b []byte) ([]piece.Digest, error) {
 	d, err := parseDocument(b)
-	return d.children, err
+	return d.children(), err
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/p2pd/p2pd/internal/pulls"
 )
 
 // exchange is one request and what became of it. It hands w to content as it
@@ -25,6 +27,10 @@ type exchange struct {
 	again  bool   // the last answer to this was cut before its first byte
 
 	grant Grant // to what is asked for, once admitted
+	// What Config.Pulls is told at the end (pull.go), and the blob that is sent;
+	// nil if none is.
+	pull    pulls.Answer
+	content Content
 
 	status  int   // 0 until the header is sent
 	sent    int64 // bytes of content
@@ -113,7 +119,8 @@ func (x *exchange) finish(thrown any) {
 		}
 		x.outcome, x.err = Panicked, fmt.Errorf("panic: %v", thrown)
 	}
-	x.m.counters.requests[x.target.kind][x.outcome].Add(1)
+	x.m.counters.ended(Ending{x.m.cfg.Label(x.host), x.target.kind, x.outcome})
+	x.pulled()
 	x.note()
 	x.log()
 	if aborted {

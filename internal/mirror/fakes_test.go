@@ -52,6 +52,7 @@ type fakeBlob struct {
 	err   error                                        // of Open
 	await func(ctx context.Context, off int64) error   // nil: all is here
 	write func(off, n int64) (may int64, failed error) // nil: all is written
+	given [2]int64                                     // by peers and origin
 	// writing is told of each WriteRange, if set.
 	writing func(ctx context.Context, off, n int64)
 }
@@ -177,6 +178,8 @@ func (c *fakeContent) WriteRange(ctx context.Context, w io.Writer, off, n int64)
 	return wrote, errors.Join(err, failed)
 }
 
+func (c *fakeContent) Given() (peers, origin int64) { return c.given[0], c.given[1] }
+
 func (c *fakeContent) Close() error {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
@@ -281,7 +284,7 @@ func (l *lab) do(method, path string, headers ...string) answer {
 // count ends the lab and is how many requests of a kind ended in a way.
 func (l *lab) count(k Kind, o Outcome) uint64 {
 	l.end()
-	return l.mirror.Stats().Requests[Ending{k, o}]
+	return l.mirror.Stats().Requests[Ending{Kind: k, Outcome: o}]
 }
 
 func blobPath(d piece.Digest) string {

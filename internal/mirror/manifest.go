@@ -23,6 +23,7 @@ func (m *Mirror) answerTag(x *exchange) error {
 		return fmt.Errorf("resolve %s/%s:%s: the origin named no digest", x.host, x.target.name, x.target.tag)
 	}
 	x.noteTag(desc.Digest)
+	m.cfg.Pulls.Named(x.began, x.kept(desc.Digest))
 	if desc.Size >= 0 {
 		if err := fitsDocument(desc.Size); err != nil {
 			return err
@@ -63,11 +64,12 @@ func (m *Mirror) sendManifest(ctx context.Context, x *exchange, d piece.Digest) 
 		return fmt.Errorf("manifest %s of %s/%s: %w", d, x.host, x.target.name, err)
 	}
 	m.sizes.learn(x.host, x.target.name, doc.promises...)
-	x.noteManifest(d, len(doc.children))
-	m.cfg.Access.Link(x.host, x.target.name, d, doc.children)
+	x.noteManifest(d, len(doc.parts))
+	m.cfg.Access.Link(x.host, x.target.name, d, doc.children())
 	if x.r.Method == http.MethodHead {
 		return x.describe(d, c.Size(), doc.mediaType)
 	}
+	x.read(d, doc)
 	if m.cfg.Ahead != nil {
 		m.images.learn(x.host, x.target.name, d, doc.layers, time.Now())
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/journal"
+	"github.com/p2pd/p2pd/internal/pulls"
 )
 
 // Config is what a Mirror needs. Blobs and Registries must be set; zero
@@ -42,6 +43,12 @@ type Config struct {
 	Drain time.Duration
 	// MaxRequests bounds the requests answered at once; more are refused.
 	MaxRequests int
+	// Label is what a registry is called in Stats: one of a fixed set of names.
+	// Nil calls all the same, by none.
+	Label func(host string) string
+	// Pulls is told of the requests for images, to know how long pulls take;
+	// nil: nobody is.
+	Pulls *pulls.Tracker
 	// Journal remembers what clients did not get, for people; nil: nobody.
 	Journal *journal.Journal
 	Log     *slog.Logger // nil discards
@@ -102,6 +109,9 @@ func New(cfg Config) (*Mirror, error) {
 	setDefault(&cfg.Drain, defaultDrain)
 	setDefault(&cfg.MaxRequests, defaultMaxRequests)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
+	if cfg.Label == nil {
+		cfg.Label = func(string) string { return "" }
+	}
 	if cfg.Access == nil {
 		cfg.Access = everybody{cfg.Registries}
 	}
@@ -164,6 +174,7 @@ func (m *Mirror) answer(x *exchange) error {
 	if bad := m.place(x); bad != nil {
 		return bad
 	}
+	x.pulling()
 	if err := m.admit(x); err != nil {
 		return err
 	}

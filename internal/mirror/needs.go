@@ -36,6 +36,10 @@ type Content interface {
 	// file, so that bytes go to a TCP connection by sendfile. The mirror
 	// asks for the rest of one piece at a time, after Await.
 	WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error)
+	// Given is how many bytes of the blob have come since its download began,
+	// from other peers and from the origin. Both are 0 if it was here. It may
+	// be asked after Close.
+	Given() (peers, origin int64)
 	// Close gives the hold up.
 	Close() error
 }

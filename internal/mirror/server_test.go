@@ -261,6 +261,7 @@ type fileContent struct {
 }
 
 func (c fileContent) Size() int64                        { return c.size }
+func (c fileContent) Given() (peers, origin int64)       { return 0, 0 }
 func (c fileContent) Await(context.Context, int64) error { return nil }
 func (c fileContent) WriteRange(_ context.Context, w io.Writer, off, n int64) (int64, error) {
 	if _, err := c.Seek(off, io.SeekStart); err != nil {

@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"maps"
+	"sync"
 	"sync/atomic"
 )
 
@@ -24,10 +26,12 @@ func (o Outcome) String() string {
 	return [outcomes]string{"served", "rejected", "missing", "failed", "cut", "gone", "panicked"}[o]
 }
 
-// Ending is a kind of request and how it ended.
+// Ending is a kind of request, what Config.Label calls the registry that was
+// meant, and how it ended.
 type Ending struct {
-	Kind    Kind
-	Outcome Outcome
+	Registry string
+	Kind     Kind
+	Outcome  Outcome
 }
 
 // Stats counts since the mirror was made.
@@ -43,24 +47,27 @@ type Stats struct {
 
 // counters are the live form of Stats.
 type counters struct {
-	requests [kinds][outcomes]atomic.Uint64
-	running  atomic.Int64
-	bytes    atomic.Uint64
+	running atomic.Int64
+	bytes   atomic.Uint64
+
+	mu       sync.Mutex // guards what follows
+	requests map[Ending]uint64
+}
+
+// ended counts a request.
+func (c *counters) ended(e Ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.requests == nil {
+		c.requests = make(map[Ending]uint64)
+	}
+	c.requests[e]++
 }
 
 // Stats is a copy of the counters.
 func (m *Mirror) Stats() Stats {
-	s := Stats{
-		Requests: make(map[Ending]uint64),
-		Running:  int(m.counters.running.Load()),
-		Bytes:    m.counters.bytes.Load(),
-	}
-	for k := range kinds {
-		for o := range outcomes {
-			if n := m.counters.requests[k][o].Load(); n > 0 {
-				s.Requests[Ending{k, o}] = n
-			}
-		}
-	}
-	return s
+	c := &m.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{Requests: maps.Clone(c.requests), Running: int(c.running.Load()), Bytes: c.bytes.Load()}
 }

@@ -89,6 +89,7 @@ func newOrigin(cfg Config, out egress.Config) (*Origin, error) {
 	if o.out, err = egress.New(out); err != nil {
 		return nil, fmt.Errorf("registry %w", err)
 	}
+	o.stats.begin(o.Labels())
 	o.wire = &wire{rt: o.out, agent: cfg.UserAgent, stats: &o.stats}
 	return o, nil
 }

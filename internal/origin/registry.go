@@ -51,6 +51,7 @@ type Registry struct {
 // upstream is a checked Registry, or a public host that nobody listed.
 type upstream struct {
 	host       string // as in images, in lower case
+	label      string // what it is called in Stats
 	endpoints  []*endpoint
 	tokenHosts []string // in lower case
 	stale      time.Duration
@@ -83,7 +84,7 @@ func (r Registry) Problems() []*ConfigError {
 func (r Registry) check() (*upstream, []*ConfigError) {
 	var all []*ConfigError
 	wrong := func(key, value, wayOut string) { all = append(all, &ConfigError{key, value, wayOut}) }
-	up := &upstream{host: CanonicalHost(r.Host), stale: r.ServeStale}
+	up := &upstream{host: CanonicalHost(r.Host), label: CanonicalHost(r.Host), stale: r.ServeStale}
 	base, wild := strings.CutPrefix(r.Host, "*.")
 	if err := checkHost(base); err != nil {
 		wrong("host", r.Host, "is no registry ("+err.Error()+"); write HOST, HOST:PORT, or *.SUFFIX for all that end so")
@@ -227,5 +228,5 @@ func (o *Origin) upstream(host string) (*upstream, error) {
 		return nil, &UnknownRegistryError{host, err.Error()}
 	}
 	host = CanonicalHost(host)
-	return &upstream{host: host, endpoints: []*endpoint{{url: byHTTPS(host)}}}, nil
+	return &upstream{host: host, label: OtherRegistry, endpoints: []*endpoint{{url: byHTTPS(host)}}}, nil
 }

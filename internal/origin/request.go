@@ -106,7 +106,7 @@ func (o *Origin) send(ctx context.Context, q request) (*answer, error) {
 // try asks one endpoint. A patience that is not 0 bounds the time until its
 // answer begins, the handshake included.
 func (o *Origin) try(ctx context.Context, q request, up *upstream, e *endpoint, patience time.Duration) (*answer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(withLabel(ctx, up.label))
 	o.stats.inflight.Add(1)
 	end := sync.OnceFunc(func() { cancel(context.Canceled); o.stats.inflight.Add(-1) })
 	inTime := func() bool { return true }

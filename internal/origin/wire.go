@@ -27,7 +27,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("User-Agent", w.agent)
 	}
 	resp, err := w.rt.RoundTrip(r)
-	w.stats.request(kind, resp, err)
+	w.stats.request(r.Context(), kind, resp, err)
 	return resp, err
 }
 

@@ -59,6 +59,7 @@ type FleetConfig struct {
 // the others within a moment.
 type Fleet struct {
 	cfg    FleetConfig
+	trips  *roundTrips
 	happen chan func()
 	routes atomic.Pointer[routes]
 	ended  chan struct{} // closed when Run's loop has ended
@@ -86,7 +87,7 @@ func NewFleet(cfg FleetConfig) *Fleet {
 		cfg.Client.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Fleet{
-		cfg: cfg, happen: make(chan func()), ended: make(chan struct{}),
+		cfg: cfg, trips: newRoundTrips(), happen: make(chan func()), ended: make(chan struct{}),
 		voices: make(map[string]*voice), joined: make(map[piece.Digest]struct{}), sightings: newSightings(),
 	}
 	f.routes.Store(&routes{})

@@ -19,6 +19,11 @@ func (f *Fleet) Send(e scheduler.Event) {
 		f.remember(e.Blobs)
 		for l, blobs := range byOwner(r, e.Blobs, func(b scheduler.Membership) piece.Digest { return b.Digest }) {
 			l.out.Send(scheduler.Join{Peer: e.Peer, Blobs: blobs})
+			for _, b := range blobs {
+				if !b.Have.Full() { // a seed is not always answered
+					f.trips.asked(b.Digest, time.Now())
+				}
+			}
 		}
 	case scheduler.Summary:
 		for l, blobs := range byOwner(r, e.Blobs, func(b scheduler.Progress) piece.Digest { return b.Digest }) {

@@ -76,6 +76,9 @@ func (v *voice) Decide(d scheduler.Decision) {
 		return
 	}
 	digest, ok := digestOf(d)
+	if ok {
+		v.fleet.trips.answered(digest, time.Now())
+	}
 	if _, revoked := d.(scheduler.Revoke); !ok || revoked || v.owns(digest) {
 		v.fleet.cfg.Handler.Decide(d)
 		return

@@ -89,11 +89,15 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 		e = nil
 	}
 	if e == nil {
-		victims, ok := s.index.victims(l.Size(), s.shortage(l.Size()))
+		shortage, why := s.shortage(l.Size()), &s.counts.evictedCapacity
+		if shortage > 0 {
+			why = &s.counts.evictedDisk
+		}
+		victims, ok := s.index.victims(l.Size(), shortage)
 		if !ok {
 			return nil, false, trash, peer.ErrNoSpace
 		}
-		trash = append(trash, s.evict(victims)...)
+		trash = append(trash, s.evict(victims, why)...)
 		e = &entry{digest: d, size: l.Size()}
 		s.index.add(e)
 		fresh = true
@@ -162,7 +166,7 @@ func (s *Store) yield(size int64) bool {
 	}
 	s.mu.Lock()
 	victims, _ := s.index.victims(0, max(1, size-free))
-	trash := s.evict(victims)
+	trash := s.evict(victims, &s.counts.evictedDisk)
 	s.mu.Unlock()
 	s.empty(trash)
 	return len(victims) > 0

@@ -150,7 +150,7 @@ func TestReopen(t *testing.T) {
 	expectNotHeld(t, st, b)
 	expectWhole(t, st, a)
 	expectWhole(t, st, c)
-	want := store.Stats{Capacity: 3 * mib, WholeBytes: 3 * mib, Blobs: 3, Evictions: 1}
+	want := store.Stats{Capacity: 3 * mib, WholeBytes: 3 * mib, Blobs: 3, Evicted: store.Evictions{Capacity: 1}}
 	if diff := cmp.Diff(want, st.Stats()); diff != "" {
 		t.Fatalf("stats (-want +got):\n%s", diff)
 	}
@@ -182,7 +182,7 @@ func TestEvict(t *testing.T) {
 		}
 	}
 	expectFiles(t, dir)
-	if diff := cmp.Diff(store.Stats{Capacity: store.DefaultCapacity, Evictions: 2}, st.Stats()); diff != "" {
+	if diff := cmp.Diff(store.Stats{Capacity: store.DefaultCapacity, Evicted: store.Evictions{Operator: 2}}, st.Stats()); diff != "" {
 		t.Fatalf("stats (-want +got):\n%s", diff)
 	}
 }

@@ -56,7 +56,7 @@ func (s *Store) scan() error {
 // for; mu is held. Nothing is pinned yet, so that always succeeds.
 func (s *Store) shrink() {
 	victims, _ := s.index.victims(0, 0)
-	s.empty(s.evict(victims))
+	s.empty(s.evict(victims, &s.counts.evictedCapacity))
 }
 
 // scanTrash removes what was evicted but not yet removed.

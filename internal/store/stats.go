@@ -13,15 +13,31 @@ type Stats struct {
 	OpenIngests  int
 
 	// What happened since Open.
-	Evictions    int64 // blobs removed, whole or not
+	Evicted      Evictions
 	Mismatches   int64 // pieces and whole blobs that were not what they should be
 	ResumedBytes int64 // found on disk and right when an ingest was resumed
 	NoSpace      int64 // ingests refused because there was no room to be had
 }
 
+// Evictions counts blobs that were removed, whole or not, by what for.
+type Evictions struct {
+	Capacity int64 // the store holds what it may
+	Disk     int64 // the file system lacks the room that others are to have
+	Operator int64 // somebody asked for it
+}
+
 // counters are what happened since Open.
 type counters struct {
-	evictions, mismatches, resumed, noSpace atomic.Int64
+	mismatches, resumed, noSpace atomic.Int64
+
+	evictedCapacity, evictedDisk, evictedOperator atomic.Int64
+}
+
+// DiskFree is how many bytes may still be written to the file system; false if
+// it does not say.
+func (s *Store) DiskFree() (free int64, known bool) {
+	free, _, err := diskBytes(s.lock)
+	return free, err == nil
 }
 
 // Stats may be called at any time.
@@ -41,7 +57,9 @@ func (s *Store) Stats() Stats {
 		Blobs:        s.index.whole.count,
 		Partials:     s.index.partial.count,
 		OpenIngests:  open,
-		Evictions:    s.counts.evictions.Load(),
+		Evicted: Evictions{
+			Capacity: s.counts.evictedCapacity.Load(), Disk: s.counts.evictedDisk.Load(), Operator: s.counts.evictedOperator.Load(),
+		},
 		Mismatches:   s.counts.mismatches.Load(),
 		ResumedBytes: s.counts.resumed.Load(),
 		NoSpace:      s.counts.noSpace.Load(),

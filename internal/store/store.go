@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -163,7 +164,7 @@ func (s *Store) Evict(d piece.Digest) error {
 		return fmt.Errorf("evict blob %s: %w", d.Short(), err)
 	}
 	if was {
-		s.counts.evictions.Add(1)
+		s.counts.evictedOperator.Add(1)
 	}
 	return nil
 }
@@ -185,9 +186,9 @@ func (s *Store) drop(d piece.Digest) (bool, error) {
 	return true, nil
 }
 
-// evict makes room; mu is held and the caller empties the trash.
-func (s *Store) evict(victims []*entry) (trash []string) {
-	s.counts.evictions.Add(int64(len(victims)))
+// evict makes room, and counts why; mu is held and the caller empties the trash.
+func (s *Store) evict(victims []*entry, why *atomic.Int64) (trash []string) {
+	why.Add(int64(len(victims)))
 	return s.discard(victims...)
 }
 

@@ -17,11 +17,13 @@ type board struct {
 	have   piece.Bitfield
 	// generation grows when bytes that were readable turn out false.
 	generation int
-	verified   bool  // the digest of the whole blob has been checked
-	err        error // why the download failed
-	ending     bool  // no reader may attach any more
-	readers    map[*position]struct{}
-	changed    chan struct{} // closed and replaced at each change
+	// fromPeers and fromOrigin are the bytes that have come and are verified.
+	fromPeers, fromOrigin int64
+	verified              bool  // the digest of the whole blob has been checked
+	err                   error // why the download failed
+	ending                bool  // no reader may attach any more
+	readers               map[*position]struct{}
+	changed               chan struct{} // closed and replaced at each change
 
 	// promised is when a neighbour was last heard of that has something, or is
 	// busy, in Unix nanoseconds. It is not guarded by mu.

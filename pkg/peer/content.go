@@ -94,6 +94,21 @@ func (c *Content) Size() int64 { return c.size }
 // Whole reports whether the blob was in the store when it was opened.
 func (c *Content) Whole() bool { return c.blob != nil }
 
+// Given is how many bytes of the blob have come, from other peers and from the
+// origin, since its download began. Both are 0 if it was whole in the store. It
+// may be asked after Close.
+func (c *Content) Given() (peers, origin int64) {
+	switch {
+	case c.relay != nil:
+		return 0, c.size
+	case c.d == nil:
+		return 0, 0
+	}
+	c.d.board.mu.Lock()
+	defer c.d.board.mu.Unlock()
+	return c.d.board.fromPeers, c.d.board.fromOrigin
+}
+
 // Await returns once byte off can be read, or says why it cannot.
 // At or past the end it waits for nothing.
 func (c *Content) Await(ctx context.Context, off int64) error {

@@ -369,17 +369,19 @@ func (d *download) advance(now time.Time) {
 	}
 }
 
-// got marks a verified piece and tells everybody who waits for it.
-func (d *download) got(i int, claim piece.Digest, now time.Time) bool {
+// got marks a verified piece and tells everybody who waits for it. from counts
+// the bytes of whoever gave it.
+func (d *download) got(i int, claim piece.Digest, from *int64, now time.Time) bool {
 	if !d.have.Set(i) {
 		return false
 	}
+	_, length := d.layout.Bounds(i)
 	d.picker.Need.Clear(i)
 	delete(d.partial.since, i)
 	d.partial.news = true
 	d.moved = now
 	d.fresh = append(d.fresh, Claim{Index: i, Digest: claim})
-	d.board.update(func() { d.board.have.Set(i) })
+	d.board.update(func() { d.board.have.Set(i); *from += length })
 	return true
 }
 

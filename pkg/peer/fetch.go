@@ -217,14 +217,15 @@ func (d *download) fetched(f *fetch, err error) {
 func (d *download) fetchedWell(f *fetch, now time.Time) {
 	_, length := d.layout.Bounds(f.piece)
 	f.from.strikes = 0
-	if !d.got(f.piece, d.ingest.Claim(f.piece), now) {
+	if !d.got(f.piece, d.ingest.Claim(f.piece), &d.board.fromPeers, now) {
 		return // the other of two was first
 	}
 	f.from.delivered += length
 	d.p.pace.observe(length, now.Sub(f.started))
-	d.p.stats.receivedPeer.Add(length)
 	if d.far(f.from) {
 		d.p.stats.receivedFar.Add(length)
+	} else {
+		d.p.stats.receivedNear.Add(length)
 	}
 	if d.ahead.on.Load() {
 		d.p.stats.aheadBytes.Add(length)

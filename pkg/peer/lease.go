@@ -191,7 +191,7 @@ func (d *download) readPieces(ctx context.Context, l *leaseRun, body io.Reader, 
 		}
 		took := time.Since(began)
 		d.post(func() {
-			if d.got(i, claim, time.Now()) && fromOrigin {
+			if d.got(i, claim, &d.board.fromOrigin, time.Now()) && fromOrigin {
 				d.p.stats.piecesOrigin.Add(1)
 				d.p.pace.observe(length, took)
 			}

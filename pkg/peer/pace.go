@@ -38,6 +38,14 @@ const (
 type bans struct {
 	mu    sync.Mutex // guards what follows
 	until map[scheduler.PeerID]time.Time
+	added int64
+}
+
+// count is how many there have ever been.
+func (b *bans) count() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.added
 }
 
 func (b *bans) add(id scheduler.PeerID, now time.Time) {
@@ -56,6 +64,7 @@ func (b *bans) add(id scheduler.PeerID, now time.Time) {
 		delete(b.until, oldest)
 	}
 	b.until[id] = now.Add(banFor)
+	b.added++
 }
 
 func (b *bans) banned(id scheduler.PeerID, now time.Time) bool {

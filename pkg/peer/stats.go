@@ -20,6 +20,7 @@ type Stats struct {
 	Deadlines    int64 // pieces that missed their deadline
 	FalsePieces  int64 // pieces that were not what the neighbour claimed
 	FalseBlobs   int64 // blobs whose pieces did not add up to the digest
+	Bans         int64 // peers shunned for false bytes
 	SelfLeases   int64 // reads from the origin without the scheduler's word
 
 	AheadBytes   int64 // of ReceivedPeer, before anybody had asked for the blob
@@ -43,7 +44,7 @@ type Stats struct {
 }
 
 type counters struct {
-	receivedPeer, receivedFar, receivedOrigin         atomic.Int64
+	receivedNear, receivedFar, receivedOrigin         atomic.Int64
 	uploaded                                          atomic.Int64
 	servedStore, servedDownload, resumed              atomic.Int64
 	piecesPeer, piecesOrigin, hedges, busy, deadlines atomic.Int64
@@ -61,14 +62,15 @@ func (p *Peer) Stats() Stats {
 	p.mu.Lock()
 	downloads, attached := len(p.downloads), p.sched != nil
 	p.mu.Unlock()
+	near, far := c.receivedNear.Load(), c.receivedFar.Load()
 	return Stats{
-		ReceivedPeer: c.receivedPeer.Load(), ReceivedFar: c.receivedFar.Load(),
+		ReceivedPeer: near + far, ReceivedFar: far,
 		ReceivedOrigin: c.receivedOrigin.Load(),
 		Uploaded:       c.uploaded.Load(), ServedStore: c.servedStore.Load(),
 		ServedDownload: c.servedDownload.Load(), Resumed: c.resumed.Load(),
 		PiecesPeer: c.piecesPeer.Load(), PiecesOrigin: c.piecesOrigin.Load(),
 		Hedges: c.hedges.Load(), Busy: c.busy.Load(), Deadlines: c.deadlines.Load(),
-		FalsePieces: c.falsePieces.Load(), FalseBlobs: c.falseBlobs.Load(),
+		FalsePieces: c.falsePieces.Load(), FalseBlobs: c.falseBlobs.Load(), Bans: p.bans.count(),
 		SelfLeases: c.selfLeases.Load(), LeasesDone: c.leasesDone.Load(),
 		LeasesFailed: c.leasesFailed.Load(), Leases: c.leases.Load(),
 		Completed: c.completed.Load(), Failed: c.failed.Load(),

@@ -1,0 +1,48 @@
+package histogram_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/p2pd/p2pd/internal/histogram"
+)
+
+// A duration that is a bound itself counts as within it, as Prometheus has it.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(time.Second, 10*time.Second)
+	for _, took := range []time.Duration{0, time.Second, time.Second + 1, 10 * time.Second, time.Minute} {
+		d.Observe(took)
+	}
+	got := d.Snapshot()
+	want := histogram.Snapshot{
+		Bounds: []time.Duration{time.Second, 10 * time.Second}, Counts: []uint64{2, 2, 1}, Sum: 72*time.Second + 1,
+	}
+	if diff := cmp.Diff(want, got); diff != "" || got.Count() != 5 {
+		t.Errorf("count %d, snapshot (-want +got):\n%s", got.Count(), diff)
+	}
+	d.Observe(0)
+	if got.Count() != 5 {
+		t.Error("a snapshot changes with what it was made of")
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(time.Second)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 100 {
+				d.Observe(time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	if s := d.Snapshot(); s.Count() != 800 || s.Sum != 800*time.Millisecond {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,84 @@
+package mirror
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/pulls"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// What Config.Pulls is told of requests, so that it can group them to the pulls
+// of images.
+
+// name is content of the repository that x asks.
+func (x *exchange) name(d piece.Digest) pulls.Name {
+	return pulls.Name{Host: x.host, Repo: x.target.name, Digest: d}
+}
+
+// kept is name for who keeps it: a substring of a request's path would keep all
+// of it alive.
+func (x *exchange) kept(d piece.Digest) pulls.Name {
+	return pulls.Name{Host: strings.Clone(x.host), Repo: strings.Clone(x.target.name), Digest: d}
+}
+
+// pulling says that a blob is asked for; pulled says how that ended.
+func (x *exchange) pulling() {
+	if x.target.kind != Blob || x.r.Method != http.MethodGet {
+		return
+	}
+	x.pull = pulls.Answer{Of: x.name(x.target.digest), Began: x.began, Size: -1, Source: pulls.FromCache}
+	x.m.cfg.Pulls.Asked(x.began, x.pull.Of)
+}
+
+// sending says that the first byte of a blob can be sent, which is at off;
+// negative if several parts are.
+func (x *exchange) sending(c Content, off int64) {
+	x.pull.First, x.pull.Off, x.pull.Size = time.Since(x.began), off, c.Size()
+	x.pull.FirstFrom, x.content = sourceOf(c), c
+}
+
+// pulled says how the request for a blob ended. A client that is asked to prove
+// itself has not been refused.
+func (x *exchange) pulled() {
+	if x.pull.Began.IsZero() {
+		return
+	}
+	x.pull.Sent = x.sent
+	if x.content != nil {
+		x.pull.Source = sourceOf(x.content)
+	}
+	switch x.outcome {
+	case Served, Gone, outcomes:
+	case Rejected, Missing, Failed, Cut, Panicked:
+		x.pull.Refused = x.status != http.StatusUnauthorized
+	}
+	x.m.cfg.Pulls.Answered(time.Now(), x.pull)
+}
+
+// read says that the client got a manifest, and what that lists.
+func (x *exchange) read(d piece.Digest, doc document) {
+	if doc.index {
+		for _, p := range doc.parts {
+			x.m.cfg.Pulls.Named(x.began, x.kept(p.digest))
+		}
+		return
+	}
+	blobs := make([]pulls.Blob, 0, len(doc.parts))
+	for _, p := range doc.parts {
+		blobs = append(blobs, pulls.Blob{Digest: p.digest, Size: p.size})
+	}
+	x.m.cfg.Pulls.Listed(x.began, x.kept(d), blobs)
+}
+
+// sourceOf is who gave most of what of content is here so far.
+func sourceOf(c Content) pulls.Source {
+	switch peers, origin := c.Given(); {
+	case peers == 0 && origin == 0:
+		return pulls.FromCache
+	case peers >= origin:
+		return pulls.FromPeer
+	}
+	return pulls.FromOrigin
+}
