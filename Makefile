@@ -137,7 +137,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 .PHONY: check
-check: check-format check-vet check-arch lint check-tidy check-generated check-chart ## what must hold before a commit, but for the tests
+check: check-format check-vet check-arch lint check-tidy check-generated check-chart check-monitoring ## what must hold before a commit, but for the tests
 
 .PHONY: check-format
 check-format:
@@ -158,7 +158,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns; do \
+	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns e2e/prometheus; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
@@ -176,6 +176,10 @@ check-generated:
 .PHONY: check-chart
 check-chart: ## helm's lint, a matrix of values, and values that must be refused
 	@PATH="$$(e2e/build-tools.sh helm):$$PATH" scripts/check-chart.sh
+
+.PHONY: check-monitoring
+check-monitoring: ## alert rules and dashboards: promtool's tests, and whether every metric is there
+	P2PD_PROMTOOL=$$(e2e/build-tools.sh prometheus)/promtool go test -count=1 ./deploy/monitoring
 
 .PHONY: generate
 generate: ## write generated code anew from proto/

@@ -7,6 +7,7 @@
 #   build-tools.sh cripull      a client of CRI, for pulls as a kubelet makes them
 #   build-tools.sh helm         helm
 #   build-tools.sh k8s          Kubernetes' own programs and etcd
+#   build-tools.sh prometheus   promtool, for the alert rules
 #   build-tools.sh coredns      the DNS server of a cluster
 #
 # The folder is ${P2PD_CACHE:-~/.cache/p2pd}/e2e-MODULE-KEY/bin, where KEY
@@ -19,16 +20,17 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${P2PD_CACHE:-${HOME:?set P2PD_CACHE or HOME}/.cache/p2pd}
 module=${1:-tools}
 case $module in
-	tools | containerd17 | helm | k8s | coredns) what=tool ;; # every tool directive of its go.mod
+	tools | containerd17 | helm | k8s | coredns | prometheus) what=tool ;; # every tool directive of its go.mod
 	cripull) what=. ;;
 	*)
-		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | k8s | coredns]" >&2
+		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | k8s | coredns | prometheus]" >&2
 		exit 2
 		;;
 esac
 
 cd "$here/$module"
-flags='-s -w'
+flags='-s -w' tags=''
+[ "$module" != prometheus ] || tags=remove_all_sd # a fifth of its packages are for finding targets in clouds
 if [ "$module" = k8s ]; then # without it clients take it for version 0
 	version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
 	flags="$flags -X k8s.io/component-base/version.gitVersion=$version"
@@ -45,7 +47,7 @@ if [ ! -d "$dir/bin" ]; then
 	trap 'rm -rf "$tmp"' EXIT INT TERM
 	echo "building the programs of e2e/$module (once, some minutes)" >&2
 	mkdir "$tmp/bin"
-	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "$flags" -o "$tmp/bin/" "$what" >&2
+	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -tags "$tags" -ldflags "$flags" -o "$tmp/bin/" "$what" >&2
 	mv -T "$tmp" "$dir" 2>/dev/null || [ -d "$dir/bin" ]
 fi
 echo "$dir/bin"

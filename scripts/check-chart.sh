@@ -75,7 +75,25 @@ render full --set podMonitor.enabled=true,node.config.store.capacity=50GiB,image
   --set-json 'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]' --set node.podLabels.team=a,scheduler.podAnnotations.x=y
 has full 'capacity: 50GiB'
 has full 'registry=a.example'
-has full 'kind: PodMonitor'
+# Nothing of the Prometheus operator's where it is not.
+hasnt full 'kind: PodMonitor'
+render watched --api-versions monitoring.coreos.com/v1 --set podMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true,dashboards.annotations.a=b \
+  --set prometheusRule.alertLabels.team=infra,prometheusRule.alerts.P2PImagePullSlow.threshold=1000000,prometheusRule.alerts.P2PImagePullSlow.for=7m \
+  --set prometheusRule.alerts.P2PNodeAbsent.enabled=false,prometheusRule.alerts.P2PCorruption.severity=page
+has watched 'kind: PodMonitor'
+has watched 'kind: PrometheusRule'
+has watched 'expr: p2pd:image_pull_duration_seconds:p95 > 1000000'
+has watched 'for: 7m'
+has watched 'team: infra'
+has watched 'severity: page'
+has watched 'alert: P2PSchedulerDown'
+has watched 'humanizeDuration }}'
+hasnt watched 'P2PNodeAbsent'
+has watched 'grafana_dashboard: "1"'
+has watched 'name: release-p2pd-dashboard-fleet'
+has watched 'name: release-p2pd-dashboard-origin'
+render unscheduled --api-versions monitoring.coreos.com/v1 --set scheduler.enabled=false,prometheusRule.enabled=true
+hasnt unscheduled 'P2PSchedulerDown'
 # What the chart needs to say itself, nobody else can.
 printf 'node: {resources: {limits: {memory: 536870912}}}\n' >"$out/number.values"
 render number -f "$out/number.values"
@@ -98,4 +116,7 @@ refused --set image.repository=r --set membership.mode=none
 refused --set image.repository=r --set scheduler.replicas=0
 refused --set image.repository=r --set membership.existingSecret=absent
 refused --set image.repository=r --set node.resources.limits.memory=1.5Gi
+refused --api-versions monitoring.coreos.com/v1 --set image.repository=r,prometheusRule.enabled=true,prometheusRule.alerts.P2PImagePulSlow.threshold=1
+refused --set image.repository=r,prometheusRule.alerts.P2PImagePullSlow.treshold=1
+refused --set image.repository=r,prometheusRule.alerts.P2PImagePullSlow.for=soon
 echo "chart: ok"

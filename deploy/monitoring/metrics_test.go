@@ -1,0 +1,190 @@
+package monitoring_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/p2pd/p2pd/internal/daemon"
+)
+
+// page is what a running program's /metrics says.
+type page struct {
+	types   map[string]string // by name
+	samples []string          // their lines
+}
+
+// scrape reads the pages of programs that run.
+func scrape(t *testing.T, addresses ...string) page {
+	t.Helper()
+	all := page{types: make(map[string]string)}
+	for _, a := range addresses {
+		for line := range strings.Lines(get(t, "http://"+a+"/metrics")) {
+			fields := strings.Fields(line)
+			switch {
+			case strings.HasPrefix(line, "# TYPE "):
+				all.types[fields[2]] = fields[3]
+			case !strings.HasPrefix(line, "#"):
+				all.samples = append(all.samples, strings.TrimSpace(line))
+			}
+		}
+	}
+	return all
+}
+
+// start runs a scheduler of several and a node that has another one in itself,
+// as they come, until the test ends.
+func start(t *testing.T) (addresses []string) {
+	t.Helper()
+	dir, silent := t.TempDir(), slog.New(slog.DiscardHandler)
+	hc := daemon.HubConfig{Listen: "127.0.0.1:0"}
+	hc.HTTP.Listen = "127.0.0.1:0"
+	hc.Membership = daemon.HubMembership{Mode: "token", KeyFile: filepath.Join(dir, "cluster.key"), CredentialLife: daemon.Duration(time.Hour)}
+	hc.Fleet = daemon.FleetConfig{Listen: "127.0.0.1:0", Advertise: "scheduler.test:7310"}
+	hub, err := daemon.NewHub(hc, "test", silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nc daemon.NodeConfig
+	nc.Store.Path = filepath.Join(dir, "store")
+	nc.Mirror.Listen, nc.HTTP.Listen, nc.Mirror.RangeFetch = "127.0.0.1:0", "127.0.0.1:0", "pieces"
+	nc.Peer.Listen, nc.Peer.BulkListen, nc.Peer.BulkTLS = "127.0.0.1:0", "127.0.0.1:0", true
+	nc.AllowAllRegistries, nc.Discovery.Enabled = true, true
+	nc.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: "127.0.0.1:0"}
+	node, err := daemon.NewNode(nc, "test", silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []func(context.Context) error{hub.Run, node.Run} {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	get(t, "http://"+node.MirrorAddr().String()+"/v2/")
+	return []string{hub.HTTPAddr().String(), node.HTTPAddr().String()}
+}
+
+// get is what an address answers.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	ourMetric = regexp.MustCompile(`\bp2p(?:d|sched)_[a-z0-9_]+(\{[^}]*\})?`)
+	recordedN = regexp.MustCompile(`\bp2pd:[a-z0-9_:]+`)
+	matcher   = regexp.MustCompile(`([a-z_]+)(=~|!=|!~|=)"([^"]*)"`)
+	grouping  = regexp.MustCompile(`\bby \(([^)]*)\)`)
+)
+
+// has says what is missing of a selector such as p2pd_x_total{kind="y"}; empty:
+// nothing is. instance is Prometheus' own label.
+func (p page) has(selector string) string {
+	name, _, _ := strings.Cut(selector, "{")
+	base := name
+	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+		if short := strings.TrimSuffix(name, suffix); p.types[short] == "histogram" {
+			base = short
+		}
+	}
+	if p.types[base] == "" {
+		return "no metric " + name
+	}
+	for _, m := range matcher.FindAllStringSubmatch(selector, -1) {
+		label := m[1] + `="`
+		if m[2] == "=" {
+			label += m[3] + `"`
+		}
+		there := slices.ContainsFunc(p.samples, func(s string) bool { return strings.HasPrefix(s, name+"{") && strings.Contains(s, label) })
+		if m[1] != "instance" && !there {
+			return name + " has no " + m[0]
+		}
+	}
+	return ""
+}
+
+// What alerts and dashboards ask for is what running programs say, down to the
+// values of labels: what is misspelt is silent for ever.
+func TestEveryMetricIsThere(t *testing.T) {
+	t.Parallel()
+	exprs, recorded := []string{}, []string{}
+	for _, r := range rules(t) {
+		exprs = append(exprs, r.Expr)
+		if r.Record != "" {
+			recorded = append(recorded, r.Record)
+		}
+	}
+	for _, b := range boards(t) {
+		exprs = append(exprs, b.exprs()...)
+	}
+	addresses, seen := start(t), 0
+	p := scrape(t, addresses...)
+	for deadline := time.Now().Add(30 * time.Second); p.has(`p2psched_events_total{kind="hello"}`) != "" && time.Now().Before(deadline); p = scrape(t, addresses...) {
+		time.Sleep(10 * time.Millisecond) // the node is on its way to its scheduler
+	}
+	for _, e := range exprs {
+		for _, selector := range ourMetric.FindAllString(e, -1) {
+			seen++
+			if missing := p.has(selector); missing != "" {
+				t.Errorf("%s\n\tin %s", missing, e)
+			}
+		}
+		for _, name := range recordedN.FindAllString(e, -1) {
+			if !slices.Contains(recorded, name) {
+				t.Errorf("nothing records %s\n\tin %s", name, e)
+			}
+		}
+		for _, by := range grouping.FindAllStringSubmatch(e, -1) {
+			checkGrouping(t, p, e, by[1])
+		}
+	}
+	if seen < 100 {
+		t.Errorf("only %d metrics were looked at", seen)
+	}
+}
+
+// checkGrouping looks whether some metric of an expression has the labels that
+// it is grouped by.
+func checkGrouping(t *testing.T, p page, expr, labels string) {
+	t.Helper()
+	for label := range strings.SplitSeq(labels, ",") {
+		label = strings.TrimSpace(label)
+		names := ourMetric.FindAllString(expr, -1)
+		if label == "instance" || len(names) == 0 {
+			continue
+		}
+		there := slices.ContainsFunc(names, func(n string) bool {
+			name, _, _ := strings.Cut(n, "{")
+			return slices.ContainsFunc(p.samples, func(s string) bool { return strings.HasPrefix(s, name+"{") && strings.Contains(s, label+`="`) })
+		})
+		if !there {
+			t.Errorf("no metric has the label %s\n\tin %s", label, expr)
+		}
+	}
+}
