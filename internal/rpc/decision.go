@@ -53,6 +53,10 @@ func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Roster{Roster: &p2pdv1.Roster{
 			Self: d.Self, Schedulers: d.Names[:min(len(d.Names), maxSchedulers)], Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.Preheat:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Preheat{Preheat: encodePreheat(d)}}
+	case scheduler.PreheatEnd:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_PreheatEnd{PreheatEnd: &p2pdv1.PreheatEnd{Job: int64(d.Job), Reason: encodeReason(d.Reason)}}}
 	}
 	return nil
 }
@@ -96,6 +100,14 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		r, err := decodeRoster(d.Roster)
 		r.To = to
 		return orError[scheduler.Decision](r, malformed("roster", err))
+	case *p2pdv1.Decision_Preheat:
+		p, err := decodePreheat(d.Preheat)
+		p.To = to
+		return orError[scheduler.Decision](p, malformed("preheat", err))
+	case *p2pdv1.Decision_PreheatEnd:
+		p, err := decodePreheatEnd(d.PreheatEnd)
+		p.To = to
+		return orError[scheduler.Decision](p, malformed("preheat_end", err))
 	}
 	return nil, nil
 }

@@ -26,7 +26,11 @@ func decodeHello(m *p2pdv1.AttachRequest) (scheduler.Peer, error) {
 		return scheduler.Peer{}, malformed("hello", bad("version", "%d, spoken here is %d", h.GetVersion(), protocolVersion))
 	}
 	p, err := decodePeer(h.GetPeer())
-	return p, malformed("hello.peer", err)
+	if err != nil {
+		return p, malformed("hello.peer", err)
+	}
+	p.Platform, err = decodeText("platform", h.GetPlatform())
+	return p, malformed("hello", err)
 }
 
 // decodeEvent turns a message into an event of the peer from. An unknown
@@ -52,6 +56,10 @@ func decodeEvent(from scheduler.PeerID, m *p2pdv1.AttachRequest) (scheduler.Even
 		l, err := decodeLeaseEnd(e.LeaseEnd)
 		l.Peer = from
 		return orError[scheduler.Event](l, malformed("lease_end", err))
+	case *p2pdv1.AttachRequest_PreheatReport:
+		r, err := decodePreheatReport(e.PreheatReport)
+		r.Peer = from
+		return orError[scheduler.Event](r, malformed("preheat_report", err))
 	case *p2pdv1.AttachRequest_Hello:
 		return nil, fmt.Errorf("%w: hello: a second one", errMalformed)
 	}

@@ -13,7 +13,7 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 	switch e := e.(type) {
 	case scheduler.PeerUp:
 		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Hello{Hello: &p2pdv1.Hello{
-			Version: protocolVersion, Peer: encodePeer(e.Peer),
+			Version: protocolVersion, Peer: encodePeer(e.Peer), Platform: e.Peer.Platform,
 		}}}
 	case scheduler.Join:
 		j := &p2pdv1.Join{}
@@ -38,6 +38,8 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 			Digest: e.Digest[:], Lease: uint64(e.Lease), Outcome: p2pdv1.Outcome(e.Outcome),
 			RetryAfterMs: min(max(e.RetryAfter, 0), maxRetryAfter).Milliseconds(),
 		}}}
+	case scheduler.PreheatReport:
+		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_PreheatReport{PreheatReport: encodePreheatReport(e)}}
 	}
 	return nil
 }

@@ -49,6 +49,9 @@ type FleetConfig struct {
 	// Meet is told of peers to begin with should all schedulers go. It must not
 	// block. Nil has no use for them.
 	Meet func(peers []scheduler.Peer)
+	// Preheat takes decisions about jobs, of any scheduler. It must not block. Nil
+	// does none.
+	Preheat func(scheduler.Decision)
 	// Client is for each; its Address and Handler are not used.
 	Client ClientConfig
 }

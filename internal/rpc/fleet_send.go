@@ -11,7 +11,7 @@ import (
 )
 
 // Send implements peer.Scheduler: each blob's part of an event goes to the
-// scheduler that owns its swarm.
+// scheduler that owns its swarm, what is about jobs to all.
 func (f *Fleet) Send(e scheduler.Event) {
 	r := f.routes.Load()
 	switch e := e.(type) {
@@ -36,6 +36,10 @@ func (f *Fleet) Send(e scheduler.Event) {
 		r.send(e.Digest, e)
 	case scheduler.LeaseEnd:
 		r.send(e.Digest, e)
+	case scheduler.PreheatReport: // any scheduler answers for any job
+		for _, l := range r.to {
+			l.out.Send(e)
+		}
 	}
 }
 

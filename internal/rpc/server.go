@@ -73,6 +73,9 @@ type ServerConfig struct {
 	Name string
 	// Guard keeps strangers out; nil lets everybody in, in plaintext.
 	Guard *Guard
+	// Preheat takes what peers report on jobs. It is called from many goroutines
+	// and must not block. Nil: nobody wants to know.
+	Preheat func(scheduler.PreheatReport)
 	// EventQueue is how many events may wait for Core.
 	EventQueue int
 	// DecisionQueue is how many decisions may wait for one peer. A peer
@@ -183,12 +186,13 @@ const (
 	kindSummary
 	kindBlame
 	kindLeaseEnd
+	kindPreheat
 	numKinds
 )
 
 // String is the name that ServerStats.Events has for a kind.
 func (k kind) String() string {
-	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end"}[k]
+	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end", "preheat"}[k]
 }
 
 // count counts an event that a peer sent.
@@ -205,6 +209,8 @@ func (s *Server) count(e scheduler.Event) {
 		k = kindBlame
 	case scheduler.LeaseEnd:
 		k = kindLeaseEnd
+	case scheduler.PreheatReport:
+		k = kindPreheat
 	}
 	s.events[k].Add(1)
 }
@@ -216,7 +222,7 @@ type ServerStats struct {
 	Malformed int64 // streams closed because of a malformed message
 	Enrolled  int64 // credentials given out
 	Refused   int64 // and refused
-	// Events by kind: hello, join, leave, summary, blame, lease_end.
+	// Events by kind: hello, join, leave, summary, blame, lease_end, preheat.
 	Events map[string]int64
 }
 

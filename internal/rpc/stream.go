@@ -140,6 +140,9 @@ func (s *Server) receive(g attachServer, st *stream) error {
 			continue // a kind that this wire does not know
 		}
 		s.count(e)
+		if s.preheat(e) {
+			continue
+		}
 		if !s.do(func() { s.stepFrom(st, e) }) {
 			return stopping()
 		}

@@ -75,6 +75,13 @@ func (v *voice) Decide(d scheduler.Decision) {
 		}
 		return
 	}
+	switch d.(type) {
+	case scheduler.Preheat, scheduler.PreheatEnd:
+		if preheat := v.fleet.cfg.Preheat; preheat != nil {
+			preheat(d)
+		}
+		return
+	}
 	digest, ok := digestOf(d)
 	if ok {
 		v.fleet.trips.answered(digest, time.Now())

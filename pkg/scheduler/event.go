@@ -22,6 +22,9 @@ type Peer struct {
 	// Node is what the machine is called, for people. Other peers are not
 	// told. Empty means not known.
 	Node string
+	// Platform is OS/ARCH of the machine, as in images. Other peers are not told.
+	// Empty means not known.
+	Platform string
 }
 
 // SizeUnknown stands for the size of a blob that nobody has told yet.

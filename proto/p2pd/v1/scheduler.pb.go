@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// PreheatState is how a peer stands to a job.
+type PreheatState int32
+
+const (
+	PreheatState_PREHEAT_STATE_UNSPECIFIED PreheatState = 0 // malformed
+	PreheatState_PREHEAT_STATE_FETCHING    PreheatState = 1
+	PreheatState_PREHEAT_STATE_DONE        PreheatState = 2
+	PreheatState_PREHEAT_STATE_FAILED      PreheatState = 3
+)
+
+// Enum value maps for PreheatState.
+var (
+	PreheatState_name = map[int32]string{
+		0: "PREHEAT_STATE_UNSPECIFIED",
+		1: "PREHEAT_STATE_FETCHING",
+		2: "PREHEAT_STATE_DONE",
+		3: "PREHEAT_STATE_FAILED",
+	}
+	PreheatState_value = map[string]int32{
+		"PREHEAT_STATE_UNSPECIFIED": 0,
+		"PREHEAT_STATE_FETCHING":    1,
+		"PREHEAT_STATE_DONE":        2,
+		"PREHEAT_STATE_FAILED":      3,
+	}
+)
+
+func (x PreheatState) Enum() *PreheatState {
+	p := new(PreheatState)
+	*p = x
+	return p
+}
+
+func (x PreheatState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PreheatState) Descriptor() protoreflect.EnumDescriptor {
+	return file_p2pd_v1_scheduler_proto_enumTypes[0].Descriptor()
+}
+
+func (PreheatState) Type() protoreflect.EnumType {
+	return &file_p2pd_v1_scheduler_proto_enumTypes[0]
+}
+
+func (x PreheatState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PreheatState.Descriptor instead.
+func (PreheatState) EnumDescriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{0}
+}
+
 // Fault is what a neighbour is blamed for.
 type Fault int32
 
@@ -62,11 +115,11 @@ func (x Fault) String() string {
 }
 
 func (Fault) Descriptor() protoreflect.EnumDescriptor {
-	return file_p2pd_v1_scheduler_proto_enumTypes[0].Descriptor()
+	return file_p2pd_v1_scheduler_proto_enumTypes[1].Descriptor()
 }
 
 func (Fault) Type() protoreflect.EnumType {
-	return &file_p2pd_v1_scheduler_proto_enumTypes[0]
+	return &file_p2pd_v1_scheduler_proto_enumTypes[1]
 }
 
 func (x Fault) Number() protoreflect.EnumNumber {
@@ -75,7 +128,7 @@ func (x Fault) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault.Descriptor instead.
 func (Fault) EnumDescriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{0}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{1}
 }
 
 // Outcome is how a lease ended.
@@ -118,11 +171,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_p2pd_v1_scheduler_proto_enumTypes[1].Descriptor()
+	return file_p2pd_v1_scheduler_proto_enumTypes[2].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_p2pd_v1_scheduler_proto_enumTypes[1]
+	return &file_p2pd_v1_scheduler_proto_enumTypes[2]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -131,7 +184,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{1}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{2}
 }
 
 // VouchRequest holds what was seen lately, newest or not.
@@ -371,6 +424,7 @@ type AttachRequest struct {
 	//	*AttachRequest_Summary
 	//	*AttachRequest_Blame
 	//	*AttachRequest_LeaseEnd
+	//	*AttachRequest_PreheatReport
 	Event         isAttachRequest_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,6 +521,15 @@ func (x *AttachRequest) GetLeaseEnd() *LeaseEnd {
 	return nil
 }
 
+func (x *AttachRequest) GetPreheatReport() *PreheatReport {
+	if x != nil {
+		if x, ok := x.Event.(*AttachRequest_PreheatReport); ok {
+			return x.PreheatReport
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Event interface {
 	isAttachRequest_Event()
 }
@@ -495,6 +558,10 @@ type AttachRequest_LeaseEnd struct {
 	LeaseEnd *LeaseEnd `protobuf:"bytes,6,opt,name=lease_end,json=leaseEnd,proto3,oneof"`
 }
 
+type AttachRequest_PreheatReport struct {
+	PreheatReport *PreheatReport `protobuf:"bytes,7,opt,name=preheat_report,json=preheatReport,proto3,oneof"`
+}
+
 func (*AttachRequest_Hello) isAttachRequest_Event() {}
 
 func (*AttachRequest_Join) isAttachRequest_Event() {}
@@ -506,6 +573,8 @@ func (*AttachRequest_Summary) isAttachRequest_Event() {}
 func (*AttachRequest_Blame) isAttachRequest_Event() {}
 
 func (*AttachRequest_LeaseEnd) isAttachRequest_Event() {}
+
+func (*AttachRequest_PreheatReport) isAttachRequest_Event() {}
 
 // AttachResponse carries decisions for the stream's peer, in their order:
 // all that had gathered when it was sent. To meet the same neighbours in all
@@ -575,6 +644,8 @@ type Decision struct {
 	//	*Decision_Roster
 	//	*Decision_Shun
 	//	*Decision_Acquaint
+	//	*Decision_Preheat
+	//	*Decision_PreheatEnd
 	Decision      isDecision_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -689,6 +760,24 @@ func (x *Decision) GetAcquaint() *Acquaint {
 	return nil
 }
 
+func (x *Decision) GetPreheat() *Preheat {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_Preheat); ok {
+			return x.Preheat
+		}
+	}
+	return nil
+}
+
+func (x *Decision) GetPreheatEnd() *PreheatEnd {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_PreheatEnd); ok {
+			return x.PreheatEnd
+		}
+	}
+	return nil
+}
+
 type isDecision_Decision interface {
 	isDecision_Decision()
 }
@@ -725,6 +814,14 @@ type Decision_Acquaint struct {
 	Acquaint *Acquaint `protobuf:"bytes,8,opt,name=acquaint,proto3,oneof"`
 }
 
+type Decision_Preheat struct {
+	Preheat *Preheat `protobuf:"bytes,9,opt,name=preheat,proto3,oneof"`
+}
+
+type Decision_PreheatEnd struct {
+	PreheatEnd *PreheatEnd `protobuf:"bytes,10,opt,name=preheat_end,json=preheatEnd,proto3,oneof"`
+}
+
 func (*Decision_Introduce) isDecision_Decision() {}
 
 func (*Decision_Part) isDecision_Decision() {}
@@ -741,6 +838,306 @@ func (*Decision_Shun) isDecision_Decision() {}
 
 func (*Decision_Acquaint) isDecision_Decision() {}
 
+func (*Decision_Preheat) isDecision_Decision() {}
+
+func (*Decision_PreheatEnd) isDecision_Decision() {}
+
+// Preheat asks a peer to bring blobs into its store. Peers that do not know it
+// never answer.
+type Preheat struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Job        int64                  `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`          // 1 to 2^53-1
+	Registry   string                 `protobuf:"bytes,2,opt,name=registry,proto3" json:"registry,omitempty"` // HOST[:PORT] as in images; never a URL
+	Repository string                 `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"`
+	Blobs      []*PreheatBlob         `protobuf:"bytes,4,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	// The value of the Authorization header to read with, for this job alone;
+	// empty: the peer's own right. It is neither stored nor logged, and only sent in
+	// closed clusters.
+	Authorization string `protobuf:"bytes,5,opt,name=authorization,proto3" json:"authorization,omitempty"`
+	Bereft        bool   `protobuf:"varint,6,opt,name=bereft,proto3" json:"bereft,omitempty"` // the job had an authorization, which is lost
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Preheat) Reset() {
+	*x = Preheat{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Preheat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Preheat) ProtoMessage() {}
+
+func (x *Preheat) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Preheat.ProtoReflect.Descriptor instead.
+func (*Preheat) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Preheat) GetJob() int64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *Preheat) GetRegistry() string {
+	if x != nil {
+		return x.Registry
+	}
+	return ""
+}
+
+func (x *Preheat) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *Preheat) GetBlobs() []*PreheatBlob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+func (x *Preheat) GetAuthorization() string {
+	if x != nil {
+		return x.Authorization
+	}
+	return ""
+}
+
+func (x *Preheat) GetBereft() bool {
+	if x != nil {
+		return x.Bereft
+	}
+	return false
+}
+
+func (x *Preheat) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PreheatBlob is one of them.
+type PreheatBlob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`      // as in Membership
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`         // in bytes
+	Manifest      bool                   `protobuf:"varint,3,opt,name=manifest,proto3" json:"manifest,omitempty"` // it is read as a manifest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreheatBlob) Reset() {
+	*x = PreheatBlob{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreheatBlob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreheatBlob) ProtoMessage() {}
+
+func (x *PreheatBlob) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreheatBlob.ProtoReflect.Descriptor instead.
+func (*PreheatBlob) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PreheatBlob) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PreheatBlob) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PreheatBlob) GetManifest() bool {
+	if x != nil {
+		return x.Manifest
+	}
+	return false
+}
+
+// PreheatEnd tells a peer to forget a job.
+type PreheatEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           int64                  `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"` // as in Preheat
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreheatEnd) Reset() {
+	*x = PreheatEnd{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreheatEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreheatEnd) ProtoMessage() {}
+
+func (x *PreheatEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreheatEnd.ProtoReflect.Descriptor instead.
+func (*PreheatEnd) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PreheatEnd) GetJob() int64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *PreheatEnd) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PreheatReport is how far a peer is with a job. It goes to all schedulers.
+type PreheatReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           int64                  `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"` // as in Preheat
+	State         PreheatState           `protobuf:"varint,2,opt,name=state,proto3,enum=p2pd.v1.PreheatState" json:"state,omitempty"`
+	Blobs         int32                  `protobuf:"varint,3,opt,name=blobs,proto3" json:"blobs,omitempty"`  // that are here
+	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`  // that are here
+	Failed        []byte                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"` // digest of a blob that could not be had; empty: none in particular
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`   // why
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreheatReport) Reset() {
+	*x = PreheatReport{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreheatReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreheatReport) ProtoMessage() {}
+
+func (x *PreheatReport) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreheatReport.ProtoReflect.Descriptor instead.
+func (*PreheatReport) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PreheatReport) GetJob() int64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *PreheatReport) GetState() PreheatState {
+	if x != nil {
+		return x.State
+	}
+	return PreheatState_PREHEAT_STATE_UNSPECIFIED
+}
+
+func (x *PreheatReport) GetBlobs() int32 {
+	if x != nil {
+		return x.Blobs
+	}
+	return 0
+}
+
+func (x *PreheatReport) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *PreheatReport) GetFailed() []byte {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *PreheatReport) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // Acquaint names peers to begin with when no scheduler is left.
 type Acquaint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -752,7 +1149,7 @@ type Acquaint struct {
 
 func (x *Acquaint) Reset() {
 	*x = Acquaint{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1161,7 @@ func (x *Acquaint) String() string {
 func (*Acquaint) ProtoMessage() {}
 
 func (x *Acquaint) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1174,7 @@ func (x *Acquaint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquaint.ProtoReflect.Descriptor instead.
 func (*Acquaint) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Acquaint) GetPeers() []uint32 {
@@ -806,7 +1203,7 @@ type Shun struct {
 
 func (x *Shun) Reset() {
 	*x = Shun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1215,7 @@ func (x *Shun) String() string {
 func (*Shun) ProtoMessage() {}
 
 func (x *Shun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1228,7 @@ func (x *Shun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shun.ProtoReflect.Descriptor instead.
 func (*Shun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Shun) GetPeer() string {
@@ -868,7 +1265,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1277,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1290,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Roster) GetSelf() string {
@@ -931,7 +1328,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1340,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1353,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Peer) GetId() string {
@@ -1002,13 +1399,14 @@ type Hello struct {
 	// understand each other any more; a scheduler refuses one that it does not
 	// speak.
 	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Platform      string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"` // OS/ARCH that its machine runs; empty: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1418,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1431,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -1048,6 +1446,13 @@ func (x *Hello) GetVersion() uint32 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *Hello) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
 }
 
 // Membership is a peer's standing in one swarm.
@@ -1071,7 +1476,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1488,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1501,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -1161,7 +1566,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1578,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1591,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Held) GetId() uint64 {
@@ -1227,7 +1632,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1644,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1657,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -1272,7 +1677,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1689,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1702,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -1317,7 +1722,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1734,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1747,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -1367,7 +1772,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1784,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1797,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -1449,7 +1854,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1866,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1879,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -1502,7 +1907,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1919,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1932,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -1556,7 +1961,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1973,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1986,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -1618,7 +2023,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +2035,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +2048,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -1692,7 +2097,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2109,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2122,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -1774,7 +2179,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +2191,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +2204,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -1838,7 +2243,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +2255,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2268,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -1920,7 +2325,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2337,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2350,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -1981,7 +2386,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2398,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2411,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -2045,18 +2450,19 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"7\n" +
 	"\x0eRecallResponse\x12\x1a\n" +
 	"\x06age_ms\x18\x01 \x01(\x03H\x00R\x05ageMs\x88\x01\x01B\t\n" +
-	"\a_age_ms\"\x95\x02\n" +
+	"\a_age_ms\"\xd6\x02\n" +
 	"\rAttachRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.p2pd.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04join\x18\x02 \x01(\v2\r.p2pd.v1.JoinH\x00R\x04join\x12&\n" +
 	"\x05leave\x18\x03 \x01(\v2\x0e.p2pd.v1.LeaveH\x00R\x05leave\x12,\n" +
 	"\asummary\x18\x04 \x01(\v2\x10.p2pd.v1.SummaryH\x00R\asummary\x12&\n" +
 	"\x05blame\x18\x05 \x01(\v2\x0e.p2pd.v1.BlameH\x00R\x05blame\x120\n" +
-	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEndB\a\n" +
+	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEnd\x12?\n" +
+	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReportB\a\n" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
-	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xe8\x02\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xce\x03\n" +
 	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
@@ -2065,9 +2471,38 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04wait\x18\x05 \x01(\v2\r.p2pd.v1.WaitH\x00R\x04wait\x12)\n" +
 	"\x06roster\x18\x06 \x01(\v2\x0f.p2pd.v1.RosterH\x00R\x06roster\x12#\n" +
 	"\x04shun\x18\a \x01(\v2\r.p2pd.v1.ShunH\x00R\x04shun\x12/\n" +
-	"\bacquaint\x18\b \x01(\v2\x11.p2pd.v1.AcquaintH\x00R\bacquaintB\n" +
+	"\bacquaint\x18\b \x01(\v2\x11.p2pd.v1.AcquaintH\x00R\bacquaint\x12,\n" +
+	"\apreheat\x18\t \x01(\v2\x10.p2pd.v1.PreheatH\x00R\apreheat\x126\n" +
+	"\vpreheat_end\x18\n" +
+	" \x01(\v2\x13.p2pd.v1.PreheatEndH\x00R\n" +
+	"preheatEndB\n" +
 	"\n" +
-	"\bdecision\"8\n" +
+	"\bdecision\"\xd9\x01\n" +
+	"\aPreheat\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\x03R\x03job\x12\x1a\n" +
+	"\bregistry\x18\x02 \x01(\tR\bregistry\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x03 \x01(\tR\n" +
+	"repository\x12*\n" +
+	"\x05blobs\x18\x04 \x03(\v2\x14.p2pd.v1.PreheatBlobR\x05blobs\x12$\n" +
+	"\rauthorization\x18\x05 \x01(\tR\rauthorization\x12\x16\n" +
+	"\x06bereft\x18\x06 \x01(\bR\x06bereft\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"U\n" +
+	"\vPreheatBlob\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1a\n" +
+	"\bmanifest\x18\x03 \x01(\bR\bmanifest\"6\n" +
+	"\n" +
+	"PreheatEnd\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\x03R\x03job\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa8\x01\n" +
+	"\rPreheatReport\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\x03R\x03job\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.p2pd.v1.PreheatStateR\x05state\x12\x14\n" +
+	"\x05blobs\x18\x03 \x01(\x05R\x05blobs\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\fR\x06failed\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"8\n" +
 	"\bAcquaint\x12\x14\n" +
 	"\x05peers\x18\x01 \x03(\rR\x05peers\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
@@ -2086,10 +2521,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\x12\x12\n" +
 	"\x04bulk\x18\x03 \x01(\tR\x04bulk\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x12\n" +
-	"\x04rack\x18\x05 \x01(\tR\x04rack\"D\n" +
+	"\x04rack\x18\x05 \x01(\tR\x04rack\"`\n" +
 	"\x05Hello\x12!\n" +
 	"\x04peer\x18\x01 \x01(\v2\r.p2pd.v1.PeerR\x04peer\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"\xc3\x01\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\"\xc3\x01\n" +
 	"\n" +
 	"Membership\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
@@ -2162,7 +2598,12 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04Wait\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x15\n" +
 	"\x06for_ms\x18\x02 \x01(\x03R\x05forMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*V\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason*{\n" +
+	"\fPreheatState\x12\x1d\n" +
+	"\x19PREHEAT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16PREHEAT_STATE_FETCHING\x10\x01\x12\x16\n" +
+	"\x12PREHEAT_STATE_DONE\x10\x02\x12\x18\n" +
+	"\x14PREHEAT_STATE_FAILED\x10\x03*V\n" +
 	"\x05Fault\x12\x15\n" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2192,77 +2633,87 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 	return file_p2pd_v1_scheduler_proto_rawDescData
 }
 
-var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
-	(Fault)(0),             // 0: p2pd.v1.Fault
-	(Outcome)(0),           // 1: p2pd.v1.Outcome
-	(*VouchRequest)(nil),   // 2: p2pd.v1.VouchRequest
-	(*Sighting)(nil),       // 3: p2pd.v1.Sighting
-	(*VouchResponse)(nil),  // 4: p2pd.v1.VouchResponse
-	(*RecallRequest)(nil),  // 5: p2pd.v1.RecallRequest
-	(*RecallResponse)(nil), // 6: p2pd.v1.RecallResponse
-	(*AttachRequest)(nil),  // 7: p2pd.v1.AttachRequest
-	(*AttachResponse)(nil), // 8: p2pd.v1.AttachResponse
-	(*Decision)(nil),       // 9: p2pd.v1.Decision
-	(*Acquaint)(nil),       // 10: p2pd.v1.Acquaint
-	(*Shun)(nil),           // 11: p2pd.v1.Shun
-	(*Roster)(nil),         // 12: p2pd.v1.Roster
-	(*Peer)(nil),           // 13: p2pd.v1.Peer
-	(*Hello)(nil),          // 14: p2pd.v1.Hello
-	(*Membership)(nil),     // 15: p2pd.v1.Membership
-	(*Held)(nil),           // 16: p2pd.v1.Held
-	(*Join)(nil),           // 17: p2pd.v1.Join
-	(*Leave)(nil),          // 18: p2pd.v1.Leave
-	(*Summary)(nil),        // 19: p2pd.v1.Summary
-	(*Progress)(nil),       // 20: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 21: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 22: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 23: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 24: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 25: p2pd.v1.Introduce
-	(*Part)(nil),           // 26: p2pd.v1.Part
-	(*Grant)(nil),          // 27: p2pd.v1.Grant
-	(*Revoke)(nil),         // 28: p2pd.v1.Revoke
-	(*Wait)(nil),           // 29: p2pd.v1.Wait
+	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
+	(Fault)(0),             // 1: p2pd.v1.Fault
+	(Outcome)(0),           // 2: p2pd.v1.Outcome
+	(*VouchRequest)(nil),   // 3: p2pd.v1.VouchRequest
+	(*Sighting)(nil),       // 4: p2pd.v1.Sighting
+	(*VouchResponse)(nil),  // 5: p2pd.v1.VouchResponse
+	(*RecallRequest)(nil),  // 6: p2pd.v1.RecallRequest
+	(*RecallResponse)(nil), // 7: p2pd.v1.RecallResponse
+	(*AttachRequest)(nil),  // 8: p2pd.v1.AttachRequest
+	(*AttachResponse)(nil), // 9: p2pd.v1.AttachResponse
+	(*Decision)(nil),       // 10: p2pd.v1.Decision
+	(*Preheat)(nil),        // 11: p2pd.v1.Preheat
+	(*PreheatBlob)(nil),    // 12: p2pd.v1.PreheatBlob
+	(*PreheatEnd)(nil),     // 13: p2pd.v1.PreheatEnd
+	(*PreheatReport)(nil),  // 14: p2pd.v1.PreheatReport
+	(*Acquaint)(nil),       // 15: p2pd.v1.Acquaint
+	(*Shun)(nil),           // 16: p2pd.v1.Shun
+	(*Roster)(nil),         // 17: p2pd.v1.Roster
+	(*Peer)(nil),           // 18: p2pd.v1.Peer
+	(*Hello)(nil),          // 19: p2pd.v1.Hello
+	(*Membership)(nil),     // 20: p2pd.v1.Membership
+	(*Held)(nil),           // 21: p2pd.v1.Held
+	(*Join)(nil),           // 22: p2pd.v1.Join
+	(*Leave)(nil),          // 23: p2pd.v1.Leave
+	(*Summary)(nil),        // 24: p2pd.v1.Summary
+	(*Progress)(nil),       // 25: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 26: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 27: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 28: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 29: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 30: p2pd.v1.Introduce
+	(*Part)(nil),           // 31: p2pd.v1.Part
+	(*Grant)(nil),          // 32: p2pd.v1.Grant
+	(*Revoke)(nil),         // 33: p2pd.v1.Revoke
+	(*Wait)(nil),           // 34: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
-	3,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	14, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	17, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	18, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	19, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	23, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	24, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	9,  // 7: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	13, // 8: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	25, // 9: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	26, // 10: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	27, // 11: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	28, // 12: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	29, // 13: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	12, // 14: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	11, // 15: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	10, // 16: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
-	13, // 17: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	16, // 18: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	15, // 19: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	20, // 20: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	21, // 21: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	22, // 22: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	0,  // 23: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	1,  // 24: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	7,  // 25: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	2,  // 26: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	5,  // 27: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	8,  // 28: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	4,  // 29: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	6,  // 30: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	4,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
+	19, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	22, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	23, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	24, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	28, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	29, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	14, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
+	10, // 8: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
+	18, // 9: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	30, // 10: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	31, // 11: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	32, // 12: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	33, // 13: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	34, // 14: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	17, // 15: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	16, // 16: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	15, // 17: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	11, // 18: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
+	13, // 19: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
+	12, // 20: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 21: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	18, // 22: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	21, // 23: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	20, // 24: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	25, // 25: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	26, // 26: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	27, // 27: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 28: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 29: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	8,  // 30: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	3,  // 31: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	6,  // 32: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	9,  // 33: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	5,  // 34: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	7,  // 35: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	33, // [33:36] is the sub-list for method output_type
+	30, // [30:33] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -2278,6 +2729,7 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_Summary)(nil),
 		(*AttachRequest_Blame)(nil),
 		(*AttachRequest_LeaseEnd)(nil),
+		(*AttachRequest_PreheatReport)(nil),
 	}
 	file_p2pd_v1_scheduler_proto_msgTypes[7].OneofWrappers = []any{
 		(*Decision_Introduce)(nil),
@@ -2288,17 +2740,19 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_Roster)(nil),
 		(*Decision_Shun)(nil),
 		(*Decision_Acquaint)(nil),
+		(*Decision_Preheat)(nil),
+		(*Decision_PreheatEnd)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[13].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[17].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[22].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   28,
+			NumEnums:      3,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
