@@ -28,12 +28,17 @@ type board struct {
 	// promised is when a neighbour was last heard of that has something, or is
 	// busy, in Unix nanoseconds. It is not guarded by mu.
 	promised atomic.Int64
+	// patient: there are readers, and all of them have time. It is written with
+	// readers, and read without mu.
+	patient atomic.Bool
 }
 
 // position is how far a reader has got, in bytes.
 type position struct {
 	off   atomic.Int64
 	parts []Span // what it reads; nil: all
+	// patient says that it only wants the blob here, and reads none of it.
+	patient bool
 }
 
 func newBoard() *board {
@@ -57,6 +62,7 @@ func (b *board) attach(pos *position) bool {
 		return false
 	}
 	b.readers[pos] = struct{}{}
+	b.noticePatience()
 	return true
 }
 
@@ -64,16 +70,26 @@ func (b *board) detach(pos *position) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.readers, pos)
+	b.noticePatience()
+}
+
+// noticePatience looks at the readers anew; mu is held.
+func (b *board) noticePatience() {
+	patient := len(b.readers) > 0
+	for pos := range b.readers {
+		patient = patient && pos.patient
+	}
+	b.patient.Store(patient)
 }
 
 // slowest is the offset of the reader that is furthest behind, and how many
-// readers there are.
+// readers there are. Those that are patient wait at no place.
 func (b *board) slowest() (off int64, readers int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	first := true
 	for p := range b.readers {
-		if o := p.off.Load(); first || o < off {
+		if o := p.off.Load(); !p.patient && (first || o < off) {
 			off, first = o, false
 		}
 	}

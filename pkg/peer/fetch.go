@@ -101,6 +101,9 @@ func (d *download) mayFetch() bool {
 	if d.ahead.on.Load() {
 		return d.mayFetchAhead()
 	}
+	if d.givesWay() {
+		return false // the next tick looks again
+	}
 	return choice.MayFetch(len(d.fetches), int(d.p.fetching.Load()))
 }
 
@@ -130,7 +133,7 @@ func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
 		piece: i, from: n, want: n.claims[i], hedge: hedge,
 		cancel: cancel, started: now, moved: now, count: &d.p.fetching,
 	}
-	if d.ahead.on.Load() {
+	if d.ahead.on.Load() || d.board.patient.Load() {
 		f.count = &d.p.fetchingAhead
 	}
 	d.fetches[i] = append(d.fetches[i], f)

@@ -61,6 +61,11 @@ func (d *download) granted(g scheduler.Grant) {
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)
 		return
 	}
+	if d.givesWay() {
+		d.note(journal.LeaseEnd, "%d is given back: %v", g.Lease.ID, errGivesWay)
+		d.endLease(g.Lease.ID, scheduler.Failed, 0)
+		return
+	}
 	if d.sizing && d.ingest == nil {
 		d.held = append(d.held, g)
 		return
@@ -93,6 +98,10 @@ func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool)
 	l := &leaseRun{id: id, pieces: run, whole: whole, cancel: cancel, moved: time.Now()}
 	d.leases[l] = struct{}{}
 	d.p.stats.leases.Add(1)
+	patient := d.board.patient.Load()
+	if patient {
+		d.p.patientLeases.Add(1)
+	}
 	for i := run.First; i < run.End; i++ {
 		d.picker.Need.Clear(i)
 	}
@@ -110,6 +119,9 @@ func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool)
 		}
 		d.post(func() { d.leaseEnded(l, err) })
 		d.p.stats.leases.Add(-1)
+		if patient {
+			d.p.patientLeases.Add(-1)
+		}
 	})
 }
 

@@ -54,8 +54,11 @@ type Peer struct {
 	images     images
 	stats      counters
 	// fetching counts the pieces under way from neighbours, of all downloads
-	// that have readers; fetchingAhead those of the rest (ahead.go).
+	// that have readers; fetchingAhead those of the rest (ahead.go, preheat.go).
 	fetching, fetchingAhead atomic.Int64
+	// patientLeases are the reads from origins of downloads that nobody reads
+	// (preheat.go).
+	patientLeases atomic.Int64
 	full                    full // blobs for which the disk has no room
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
