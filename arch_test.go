@@ -52,6 +52,7 @@ var houses = []house{
 	{"internal/transport", 3},
 	{"internal/web", 3},
 	{"pkg/peer", 2},
+	{"internal/preheat", 2},
 	{"pkg/scheduler/sim", 2},
 	{"pkg/choice", 1},
 	{"pkg/scheduler", 1},

@@ -13,11 +13,15 @@ import (
 // scheduler that comes up hears of the bans that last; one that could not be
 // reached when a ban was lifted may bring it back, and it is lifted again.
 
-// banNews is one ban as schedulers tell it each other.
+// banNews is one ban as schedulers tell it each other. What else they tell each
+// other goes with it: a scheduler that does not know of that takes it for a ban of
+// nobody, which it does not heed.
 type banNews struct {
 	Peer   string    `json:"peer"`
 	Until  time.Time `json:"until"` // zero: it is lifted
 	Reason string    `json:"reason"`
+	// Preheats are jobs, as preheat.Desk tells of them.
+	Preheats json.RawMessage `json:"preheats,omitempty"`
 }
 
 // banWait bounds how long the brain may take to hear of a ban.
@@ -50,22 +54,12 @@ func (h *Hub) tell(b banNews) {
 	}
 }
 
-// bans are those that last, for a scheduler that comes up.
-func (h *Hub) bans() []byte {
-	ctx, cancel := context.WithTimeout(context.Background(), banWait)
-	defer cancel()
-	var news []banNews
-	done := make(chan struct{})
-	if err := h.server.Inspect(ctx, func(rpc.Core) {
-		defer close(done)
-		for p, b := range h.core.Bans(time.Now()) {
-			news = append(news, banNews{Peer: string(p), Until: b.Until, Reason: b.Reason})
-		}
-	}); err != nil {
-		h.log.Debug("another scheduler is not told of bans", "err", err)
-		return nil
+// news is what a scheduler that comes up must know: bans that last, and jobs.
+func (h *Hub) news() []byte {
+	news := h.bans()
+	if jobs := h.desk.News(); jobs != nil {
+		news = append(news, banNews{Preheats: jobs})
 	}
-	<-done
 	text, err := json.Marshal(news)
 	if err != nil || len(news) == 0 {
 		return nil
@@ -73,8 +67,26 @@ func (h *Hub) bans() []byte {
 	return text
 }
 
-// heardBans takes what another scheduler says.
-func (h *Hub) heardBans(text []byte) {
+// bans are those that last.
+func (h *Hub) bans() []banNews {
+	ctx, cancel := context.WithTimeout(context.Background(), banWait)
+	defer cancel()
+	found := make(chan []banNews, 1) // Inspect may give up before it runs
+	if err := h.server.Inspect(ctx, func(rpc.Core) {
+		var news []banNews
+		for p, b := range h.core.Bans(time.Now()) {
+			news = append(news, banNews{Peer: string(p), Until: b.Until, Reason: b.Reason})
+		}
+		found <- news
+	}); err != nil {
+		h.log.Debug("another scheduler is not told of bans", "err", err)
+		return nil
+	}
+	return <-found
+}
+
+// heard takes what another scheduler says.
+func (h *Hub) heard(text []byte) {
 	var news []banNews
 	if err := json.Unmarshal(text, &news); err != nil {
 		h.log.Warn("another scheduler says what this one does not understand", "err", err)
@@ -83,19 +95,28 @@ func (h *Hub) heardBans(text []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), banWait)
 	defer cancel()
 	for _, b := range news {
-		long := time.Until(b.Until)
-		if b.Peer == "" || len(b.Reason) > maxBanReason || !b.Until.IsZero() && long <= 0 {
+		if len(b.Preheats) > 0 {
+			h.desk.Heard(b.Preheats)
 			continue
 		}
-		var err error
-		if b.Until.IsZero() {
-			err = h.server.Unban(ctx, scheduler.PeerID(b.Peer))
-		} else {
-			err = h.server.Ban(ctx, scheduler.BanPeer{Peer: scheduler.PeerID(b.Peer), For: long, Reason: b.Reason})
-		}
-		if err != nil {
-			h.log.Warn("a ban that another scheduler tells of is not heeded", "peer", b.Peer, "err", err)
-		}
+		h.heardBan(ctx, b)
+	}
+}
+
+// heardBan heeds a ban that lasts, or lifts one.
+func (h *Hub) heardBan(ctx context.Context, b banNews) {
+	long := time.Until(b.Until)
+	if b.Peer == "" || len(b.Reason) > maxBanReason || !b.Until.IsZero() && long <= 0 {
+		return
+	}
+	var err error
+	if b.Until.IsZero() {
+		err = h.server.Unban(ctx, scheduler.PeerID(b.Peer))
+	} else {
+		err = h.server.Ban(ctx, scheduler.BanPeer{Peer: scheduler.PeerID(b.Peer), For: long, Reason: b.Reason})
+	}
+	if err != nil {
+		h.log.Warn("a ban that another scheduler tells of is not heeded", "peer", b.Peer, "err", err)
 	}
 }
 

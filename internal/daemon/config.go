@@ -113,6 +113,8 @@ type HubConfig struct {
 	Fleet      FleetConfig   `json:"fleet"`
 	// Admin is for operators.
 	Admin AdminConfig `json:"admin"`
+	// Preheat is about images that are brought to nodes before anybody pulls.
+	Preheat PreheatConfig `json:"preheat"`
 	// Seed makes the choices among equals repeatable; 0 draws one.
 	Seed uint64    `json:"seed"`
 	Log  LogConfig `json:"log"`

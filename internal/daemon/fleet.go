@@ -61,7 +61,7 @@ func (h *Hub) newFleet() (err error) {
 		return nil
 	}
 	h.fleet, err = cluster.New(cluster.Config{
-		Name: c.Advertise, Listen: c.Listen, Seeds: c.Seeds, Key: h.key.GossipKey(), News: h.bans, Heard: h.heardBans, Logger: h.log,
+		Name: c.Advertise, Listen: c.Listen, Seeds: c.Seeds, Key: h.key.GossipKey(), News: h.news, Heard: h.heard, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("fleet.listen: %w", err)
@@ -75,6 +75,7 @@ func (h *Hub) withOthers(ctx context.Context) error {
 	var last []string
 	err := h.fleet.Run(ctx, func(names []string) {
 		last = names
+		h.desk.SetRoster(names)
 		h.server.SetRoster(names, "these schedulers are up")
 	})
 	rest := slices.DeleteFunc(slices.Clone(last), func(n string) bool { return n == h.cfg.Fleet.Advertise })

@@ -10,6 +10,8 @@ import (
 
 	"github.com/p2pd/p2pd/internal/cluster"
 	"github.com/p2pd/p2pd/internal/member"
+	"github.com/p2pd/p2pd/internal/origin"
+	"github.com/p2pd/p2pd/internal/preheat"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -29,11 +31,16 @@ type Hub struct {
 	fleet   *cluster.Cluster // nil if there are no other schedulers
 	httpL   net.Listener     // nil if embedded: the node's serves for both
 	admin   *admin           // nil where operators cannot ask
+	desk    *preheat.Desk    // takes preheat jobs
 }
 
 // NewHub opens the listeners. Run must be called.
 func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
-	h, err := newHub(cfg, log)
+	o, err := preheatOrigin(cfg.Preheat, version, log)
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHub(cfg, o, log)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +63,9 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 	return h, nil
 }
 
-func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
+// newHub makes what a scheduler is with or without a process of its own. Preheat
+// jobs look images up at o.
+func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	guard, key, made, err := cfg.Membership.guard()
 	if err != nil {
 		return nil, err
@@ -76,8 +85,13 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 		seed = rand.Uint64()
 	}
 	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62))})
-	server := rpc.NewServer(rpc.ServerConfig{Core: core, Name: cfg.Fleet.Advertise, Guard: guard, Logger: log})
-	return &Hub{cfg: cfg, log: log, l: l, core: core, server: server, key: key}, nil
+	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: key}
+	h.server = rpc.NewServer(rpc.ServerConfig{
+		Core: core, Name: cfg.Fleet.Advertise, Guard: guard, Logger: log,
+		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) },
+	})
+	h.desk = preheat.NewDesk(h.preheats(o, guard == nil))
+	return h, nil
 }
 
 // Addr is where peers connect.
@@ -123,9 +137,10 @@ func (h *Hub) Run(ctx context.Context) error {
 	parts := []part{
 		{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, h.httpL, admin) }},
 		{"scheduler", h.serve},
+		{"preheats", h.desk.Run},
 	}
 	if h.admin != nil {
-		parts = append(parts, part{"operators", func(ctx context.Context) error { return h.admin.run(ctx, operated{h}) }})
+		parts = append(parts, part{"operators", func(ctx context.Context) error { return h.admin.run(ctx, h) }})
 	}
 	if h.fleet != nil {
 		parts = append(parts, part{"other schedulers", h.withOthers})

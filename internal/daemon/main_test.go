@@ -188,9 +188,15 @@ type hub struct {
 
 func startHub(t *testing.T) hub {
 	t.Helper()
+	return startHubWith(t, func(*daemon.HubConfig) {})
+}
+
+func startHubWith(t *testing.T, change func(*daemon.HubConfig)) hub {
+	t.Helper()
 	cfg := daemon.DefaultHubConfig()
 	cfg.Listen, cfg.HTTP.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
 	cfg.Membership.KeyFile = filepath.Join(t.TempDir(), "cluster.key")
+	change(&cfg)
 	h, err := daemon.NewHub(cfg, "v0.0.0-test", logger(t))
 	if err != nil {
 		t.Fatal(err)

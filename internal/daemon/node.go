@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/containerd"
@@ -15,6 +16,7 @@ import (
 	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
+	"github.com/p2pd/p2pd/internal/preheat"
 	"github.com/p2pd/p2pd/internal/pulls"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/store"
@@ -40,6 +42,7 @@ type Node struct {
 	pulls     *pulls.Tracker
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
+	preheats  *preheat.Agent       // as client
 	hub       *Hub                 // nil unless embedded
 	directory *discovery.Discovery // nil unless enabled
 	content   *containerd.Content  // nil unless containerd's content is used
@@ -91,7 +94,7 @@ func (n *Node) open() (err error) {
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	n.origin, err = newOrigin(n.cfg, origin.Config{Download: download, UserAgent: "p2pd/" + n.version, Logger: n.log})
+	n.origin, err = newOrigin(n.cfg.Registries, origin.Config{AllowAll: n.cfg.AllowAllRegistries, Download: download, UserAgent: "p2pd/" + n.version, Logger: n.log})
 	return err
 }
 
@@ -149,7 +152,7 @@ func (n *Node) introduce() (err error) {
 	if e := n.cfg.EmbeddedScheduler; e.Enabled {
 		m := defaultHubMembership()
 		m.Mode, m.KeyFile = e.Membership, n.cfg.clusterKeyHere()
-		if n.hub, err = newHub(HubConfig{Listen: e.Listen, Membership: m}, n.log); err != nil {
+		if n.hub, err = newHub(HubConfig{Listen: e.Listen, Membership: m}, n.origin, n.log); err != nil {
 			return fmt.Errorf("embeddedScheduler.%w", err)
 		}
 		doors = []string{n.hub.addressHere()}
@@ -165,8 +168,14 @@ func (n *Node) introduce() (err error) {
 	if n.directory != nil {
 		meet = n.directory.Meet
 	}
+	self := n.net.Self()
+	self.Platform = runtime.GOOS + "/" + runtime.GOARCH
+	n.preheats = preheat.NewAgent(preheat.AgentConfig{
+		Self: self.ID, Engine: warming{n.peer, n.origin}, Report: func(r scheduler.PreheatReport) { n.client.Send(r) }, Logger: n.log,
+	})
 	n.client = rpc.NewFleet(rpc.FleetConfig{
-		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Meet: meet, Client: rpc.ClientConfig{Self: n.net.Self(), Membership: m, Logger: n.log},
+		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Meet: meet, Preheat: n.preheats.Take,
+		Client: rpc.ClientConfig{Self: self, Membership: m, Logger: n.log},
 	})
 	return nil
 }
@@ -190,7 +199,7 @@ func (n *Node) Run(ctx context.Context) error {
 	local := n.localHandler()
 	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
 	if n.hub != nil {
-		parts = append(parts, part{"embedded scheduler", n.hub.serve})
+		parts = append(parts, part{"embedded scheduler", n.hub.serve}, part{"embedded scheduler's preheats", n.hub.desk.Run})
 	}
 	parts = append(parts,
 		part{"transport", func(ctx context.Context) error { return n.net.Run(ctx, faulty(n.peer)) }})
@@ -203,7 +212,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
-		parts = append(parts, part{"schedulers' client", n.client.Run})
+		parts = append(parts, part{"schedulers' client", n.client.Run}, part{"preheats", n.preheats.Run})
 	}
 	parts = append(parts, part{"mirror", func(ctx context.Context) error { return n.mirror.Serve(ctx, n.mirrorL) }})
 

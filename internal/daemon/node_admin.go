@@ -16,7 +16,7 @@ import (
 func (n *Node) localHandler() http.Handler {
 	cfg := web.Config{Guard: web.BySocket(caller), Node: newAsked(n), Version: n.version, Started: time.Now(), Logger: n.log}
 	if n.hub != nil {
-		cfg.Brain = operated{n.hub}
+		cfg.Brain, cfg.Preheats = operated{n.hub}, n.hub.desk
 	}
 	mux := http.NewServeMux()
 	mux.Handle(api.Prefix+"/", web.New(cfg))

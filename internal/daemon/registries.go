@@ -52,15 +52,14 @@ func (r RegistryConfig) origin() origin.Registry {
 
 // newOrigin makes the origin of a valid configuration: what that says of
 // registries comes on top of cfg. It reads the files that are named there.
-func newOrigin(c NodeConfig, cfg origin.Config) (*origin.Origin, error) {
+func newOrigin(registries Registries, cfg origin.Config) (*origin.Origin, error) {
 	var credentials []origin.Credentials
-	for _, r := range c.Registries {
+	for _, r := range registries {
 		cfg.Registries = append(cfg.Registries, r.origin())
 		if r.Credentials != (CredentialsConfig{}) {
 			credentials = append(credentials, origin.Credentials{Host: r.Host, File: r.Credentials.File, DockerConfig: r.Credentials.DockerConfig})
 		}
 	}
-	cfg.AllowAll = c.AllowAllRegistries
 	keys, err := origin.NewKeychain(credentials)
 	if err != nil {
 		return nil, fmt.Errorf("registries: %w", err)
@@ -74,10 +73,10 @@ func newOrigin(c NodeConfig, cfg origin.Config) (*origin.Origin, error) {
 }
 
 // registries checks each entry by itself, and all together.
-func (p *problems) registries(c *NodeConfig) {
+func (p *problems) registries(path string, all Registries) {
 	seen := make(map[string]bool)
-	for i, r := range c.Registries {
-		key := fmt.Sprintf("registries[%d]", i)
+	for i, r := range all {
+		key := fmt.Sprintf("%s[%d]", path, i)
 		if name := origin.CanonicalHost(r.Host); seen[name] {
 			p.add(key+".host", r.Host, "is there twice, maybe by another name of it; remove one")
 		} else {
@@ -90,9 +89,6 @@ func (p *problems) registries(c *NodeConfig) {
 		if r.Credentials.File != "" && r.Credentials.DockerConfig != "" {
 			p.add(key+".credentials.dockerConfig", r.Credentials.DockerConfig, "and credentials.file exclude each other; remove one")
 		}
-	}
-	if len(c.Registries) == 0 && !c.AllowAllRegistries {
-		p.add("allowAllRegistries", c.AllowAllRegistries, "with no registries leaves nothing to pull from; list registries or allow all")
 	}
 }
 

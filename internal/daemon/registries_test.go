@@ -164,7 +164,7 @@ func TestARegistryOfAllKeys(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	o, err := newOrigin(c, origin.Config{})
+	o, err := newOrigin(c.Registries, origin.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestARegistryOfAllKeys(t *testing.T) {
 		broken := c
 		broken.Registries = Registries{c.Registries[0]}
 		change(&broken.Registries[0])
-		if _, err := newOrigin(broken, origin.Config{}); err == nil || !strings.Contains(err.Error(), "registry") || strings.Contains(err.Error(), "hunter2") {
+		if _, err := newOrigin(broken.Registries, origin.Config{}); err == nil || !strings.Contains(err.Error(), "registry") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -53,6 +53,7 @@ func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	c.Admin.flags(fs)
 	c.Membership.flags(fs)
 	c.Fleet.flags(fs)
+	c.Preheat.flags(fs)
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
 	c.Log.flags(fs)
 }

@@ -53,7 +53,10 @@ func (c *NodeConfig) Validate() error {
 	}
 	p.containerd(c.Containerd)
 	p.local(*c)
-	p.registries(c)
+	p.registries("registries", c.Registries)
+	if len(c.Registries) == 0 && !c.AllowAllRegistries {
+		p.add("allowAllRegistries", c.AllowAllRegistries, "with no registries leaves nothing to pull from; list registries or allow all")
+	}
 	p.access(c.Access)
 	p.log(c.Log)
 	return p.err()
@@ -68,6 +71,7 @@ func (c *HubConfig) Validate() error {
 	p.admin(c.Admin)
 	p.hubMembership(c.Membership)
 	p.fleet(c.Fleet, c.Membership)
+	p.preheat(c.Preheat)
 	p.log(c.Log)
 	return p.err()
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -21,6 +22,7 @@ import (
 // values compares what the wire must keep: none and an empty list are one.
 var values = cmp.Options{
 	cmpopts.EquateEmpty(),
+	cmp.Comparer(secret.Value.Equal),
 	cmp.Comparer(func(a, b piece.Bitfield) bool {
 		return a.Len() == b.Len() && slices.Equal(a.Append(nil), b.Append(nil))
 	}),
@@ -94,7 +96,7 @@ var drawProgress = rapid.Custom(func(t *rapid.T) (p scheduler.Progress) {
 
 func drawEvent(t *rapid.T) scheduler.Event {
 	d := drawDigest.Draw(t, "digest")
-	switch kind(rapid.IntRange(int(kindJoin), int(kindLeaseEnd)).Draw(t, "kind")) {
+	switch kind(rapid.IntRange(int(kindJoin), int(kindPreheat)).Draw(t, "kind")) {
 	case kindJoin:
 		return scheduler.Join{Peer: "me", Blobs: rapid.SliceOfN(drawMembership, 0, 4).Draw(t, "blobs")}
 	case kindLeave:
@@ -106,6 +108,8 @@ func drawEvent(t *rapid.T) scheduler.Event {
 			Peer: "me", Digest: d, Neighbour: drawID.Draw(t, "neighbour"),
 			Fault: rapid.SampledFrom([]scheduler.Fault{scheduler.Slow, scheduler.Unreachable, scheduler.False}).Draw(t, "fault"),
 		}
+	case kindPreheat:
+		return drawPreheatReport.Draw(t, "report")
 	default:
 		return scheduler.LeaseEnd{
 			Peer: "me", Digest: d, Lease: drawLease.Draw(t, "lease"),
@@ -117,7 +121,7 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 7).Draw(t, "kind") {
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0:
 		size, _ := drawHave(t)
 		share := scheduler.Share{Of: rapid.IntRange(0, maxPeers).Draw(t, "of")}
@@ -135,6 +139,10 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 	case 5:
 		ms := rapid.Int64Range(0, scheduler.BanMost.Milliseconds()).Draw(t, "ms")
 		return scheduler.Shun{To: "me", Peer: drawID.Draw(t, "peer"), For: time.Duration(ms) * time.Millisecond, Reason: why}
+	case 8:
+		return drawPreheat.Draw(t, "preheat")
+	case 9:
+		return scheduler.PreheatEnd{To: "me", Job: drawJob.Draw(t, "job"), Reason: why}
 	case 4:
 		names := rapid.SliceOfN(rapid.StringN(1, 40, maxText), 0, 4).Draw(t, "names")
 		return scheduler.Roster{To: "me", Self: rapid.StringN(0, 40, maxText).Draw(t, "self"), Names: names, Reason: why}
@@ -230,6 +238,7 @@ func TestDecisionsFitTheirMessages(t *testing.T) {
 func TestHelloSurvivesTheWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawPeer.Draw(t, "peer")
+		want.Platform = drawText.Draw(t, "platform")
 		got, err := decodeHello(carry(t, encodeEvent(scheduler.PeerUp{Peer: want}), &p2pdv1.AttachRequest{}))
 		if diff := cmp.Diff(want, got, values); diff != "" || err != nil {
 			t.Fatalf("%v\n%s", err, diff)

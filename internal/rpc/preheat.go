@@ -151,4 +151,3 @@ func (s *Server) preheat(e scheduler.Event) bool {
 	}
 	return ok
 }
-

@@ -19,6 +19,18 @@ type Brain interface {
 	Unban(ctx context.Context, p scheduler.PeerID) error
 }
 
+// Preheats are the jobs of a cluster. *preheat.Desk is one.
+type Preheats interface {
+	// Create takes a job. Errors are *api.Error.
+	Create(r api.PreheatRequest) (api.Preheat, error)
+	// Jobs are all that are known, the newest first, without their nodes.
+	Jobs() []api.Preheat
+	// Job is one with its nodes; false if it is not known.
+	Job(id int64) (api.Preheat, bool)
+	// Cancel ends one, if it runs; false if it is not known.
+	Cancel(id int64, why string) (api.Preheat, bool)
+}
+
 // Node is a running p2pd.
 type Node interface {
 	Status(ctx context.Context) (api.NodeStatus, error)

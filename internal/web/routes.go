@@ -3,6 +3,7 @@ package web
 import (
 	_ "embed" // for the document
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/api"
@@ -42,7 +43,7 @@ func (s *Server) routes() []route {
 	return append([]route{{
 		method: http.MethodGet, path: "/status", of: ofScheduler | ofNode,
 		summary: "How the program is", returns: api.Status{}, serve: s.status,
-	}}, append(s.schedulerRoutes(), s.nodeRoutes()...)...)
+	}}, slices.Concat(s.schedulerRoutes(), s.preheatRoutes(), s.nodeRoutes())...)
 }
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// bodyMost bounds a request's body: the largest is a reason for a ban.
-	bodyMost = 16 << 10
+	// bodyMost bounds a request's body: the largest names a thousand nodes.
+	bodyMost = 64 << 10
 	// answerWithin bounds what a request may take, but for those that say
 	// otherwise.
 	answerWithin = 10 * time.Second
@@ -24,12 +24,14 @@ const (
 // Config is what the interface is made of. Guard must be set, and Brain or Node
 // or both.
 type Config struct {
-	Guard   Guard
-	Brain   Brain
-	Node    Node
-	Version string
-	Started time.Time
-	Logger  *slog.Logger // nil logs nothing
+	Guard Guard
+	Brain Brain
+	// Preheats is of the same scheduler as Brain, and must be set with it.
+	Preheats Preheats
+	Node     Node
+	Version  string
+	Started  time.Time
+	Logger   *slog.Logger // nil logs nothing
 }
 
 // Server answers admin requests. It is an http.Handler.

@@ -91,9 +91,10 @@ var app = piece.Sum([]byte("app"))
 // blob of 4 MiB.
 type stage struct {
 	*Server
-	brain *brain
-	node  *node
-	log   bytes.Buffer
+	brain    *brain
+	preheats preheats
+	node     *node
+	log      bytes.Buffer
 }
 
 func newStage() *stage {
@@ -108,7 +109,7 @@ func newStage() *stage {
 		st.brain.core.Step(st.brain.now, scheduler.Join{Peer: p.ID, Blobs: []scheduler.Membership{{Digest: app, Size: layout.Size(), Have: have, Origin: "registry.test"}}})
 	}
 	st.Server = New(Config{
-		Guard: ByToken(secret.New(password)), Brain: st.brain, Node: st.node, Version: "v1.2.3", Started: time.Now(),
+		Guard: ByToken(secret.New(password)), Brain: st.brain, Preheats: &st.preheats, Node: st.node, Version: "v1.2.3", Started: time.Now(),
 		Logger: slog.New(slog.NewTextHandler(&st.log, nil)),
 	})
 	return st

@@ -126,6 +126,9 @@ func (e *OriginError) final() bool {
 	return e.Status >= 400 && e.Status < 500 && e.Status != statusTooManyRequests && e.Status != statusRequestTimeout
 }
 
+// HTTPStatus is Status, for those who know of this error no more than that.
+func (e *OriginError) HTTPStatus() int { return e.Status }
+
 func (e *OriginError) Error() string {
 	return fmt.Sprintf("origin answered %d: %s", e.Status, e.Message)
 }

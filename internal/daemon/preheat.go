@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"github.com/p2pd/p2pd/internal/origin"
+	"github.com/p2pd/p2pd/internal/preheat"
+	"github.com/p2pd/p2pd/internal/secret"
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// PreheatConfig is what a scheduler may bring to nodes, and who may ask for it.
+type PreheatConfig struct {
+	// Registries are those that images may come from; none: there is no preheat.
+	Registries Registries `json:"registries"`
+}
+
+func (c *PreheatConfig) flags(fs *pflag.FlagSet) {
+	fs.Var(&c.Registries, "preheat-registries", "hosts whose images may be preheated, as HOST or HOST=URL,...; none: no preheat")
+}
+
+// preheat checks what is configured.
+func (p *problems) preheat(c PreheatConfig) { p.registries("preheat.registries", c.Registries) }
+
+// preheatOrigin is how a scheduler looks images up.
+func preheatOrigin(c PreheatConfig, version string, log *slog.Logger) (*origin.Origin, error) {
+	o, err := newOrigin(c.Registries, origin.Config{UserAgent: "p2pd-scheduler/" + version, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("preheat.%w", err)
+	}
+	return o, nil
+}
+
+// preheats is what the desk of a hub is made of. clear says that peers are spoken
+// to in plaintext.
+func (h *Hub) preheats(o *origin.Origin, clear bool) preheat.Config {
+	c := preheat.Config{Registries: lookups{o}, Peers: h.server, Self: h.cfg.Fleet.Advertise, Clear: clear, Logger: h.log}
+	if h.cfg.Fleet.Listen != "" {
+		c.Tell = func(jobs []byte) {
+			if text, err := json.Marshal([]banNews{{Preheats: jobs}}); err == nil {
+				h.fleet.Tell(text)
+			}
+		}
+	}
+	return c
+}
+
+// lookups is an origin as a desk sees it.
+type lookups struct{ o *origin.Origin }
+
+// viewed is the origin as somebody may read it; zero is as this program may.
+func viewed(o *origin.Origin, as secret.Value) origin.View {
+	if as.IsZero() {
+		return o.Node()
+	}
+	return o.As(as)
+}
+
+// Known implements preheat.Registries.
+func (l lookups) Known(host string) (name string, plain bool, err error) { return l.o.Known(host) }
+
+// Authorize implements preheat.Registries.
+func (l lookups) Authorize(ctx context.Context, host, repo, username string, password secret.Value) (secret.Value, error) {
+	return l.o.Authorize(ctx, host, repo, username, password)
+}
+
+// Resolve implements preheat.Registries.
+func (l lookups) Resolve(ctx context.Context, host, repo, tag string, as secret.Value) (piece.Digest, error) {
+	d, err := viewed(l.o, as).Resolve(ctx, host, repo, tag)
+	if err == nil && d.Stale > 0 {
+		err = errors.New("the registry does not answer, and a tag's last answer is nothing to preheat by")
+	}
+	return d.Digest, err
+}
+
+// Manifest implements preheat.Registries.
+func (l lookups) Manifest(ctx context.Context, host, repo string, d piece.Digest, as secret.Value) ([]byte, error) {
+	src, err := viewed(l.o, as).Manifest(host, repo, d)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := src.Read(ctx, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, origin.MaxManifest+1))
+}
+
+// warming is a node's engine as an agent sees it.
+type warming struct {
+	p *peer.Peer
+	o *origin.Origin
+}
+
+// Fetch implements preheat.Engine. Whether anything is read from that registry,
+// this node's own configuration says.
+func (w warming) Fetch(ctx context.Context, want preheat.Want) error {
+	read := viewed(w.o, want.Authorization).Blob
+	if want.Manifest {
+		read = viewed(w.o, want.Authorization).Manifest
+	}
+	src, err := read(want.Registry, want.Repository, want.Digest)
+	if err != nil {
+		return err
+	}
+	err = w.p.Fetch(ctx, peer.Ref{Digest: want.Digest, Size: want.Size, Source: src})
+	if errors.Is(err, peer.ErrNoSpace) {
+		return fmt.Errorf("disk full: %w", err)
+	}
+	return err
+}
+
+// Fetched implements preheat.Engine.
+func (w warming) Fetched(want preheat.Want) int64 {
+	return w.p.Fetched(peer.Ref{Digest: want.Digest, Size: want.Size})
+}

@@ -1,0 +1,320 @@
+package preheat
+
+import (
+	"context"
+	"crypto/rand"
+
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+const (
+	// turnEvery is how often jobs are looked at.
+	turnEvery = 500 * time.Millisecond
+	// lookUpWithin bounds looking an image up: an index and its manifests.
+	lookUpWithin = 2 * time.Minute
+	// createRate and createBurst bound new jobs: a pipeline that pushes a release of
+	// a hundred images gets through, a loop gone wild does not.
+	createRate, createBurst = 2, 100
+	// renewEvery is how often a login is traded anew for nodes that still fetch:
+	// tokens of registries last five minutes or more.
+	renewEvery = 4 * time.Minute
+)
+
+// Config is what a Desk is made of. Registries and Peers must be set.
+type Config struct {
+	Registries Registries
+	Peers      Peers
+	// Self names this scheduler among others; empty: there are none.
+	Self string
+	// Tell has all other schedulers hear something, in Heard. It may be nil.
+	Tell func(news []byte)
+	// Clear says that peers are spoken to in plaintext: no credential is taken then.
+	Clear  bool
+	Logger *slog.Logger // nil logs nothing
+}
+
+// Desk takes jobs, and drives them. Methods are safe for concurrent use.
+type Desk struct {
+	cfg    Config
+	log    *slog.Logger
+	limit  *rate.Limiter
+	wakeUp chan struct{}  // holds a token if there may be something to do
+	tellUp chan struct{}  // and if there is something to tell other schedulers
+	wg     sync.WaitGroup // of what Run has started
+
+	mu       sync.Mutex // guards what follows
+	table    *Table
+	names    []string // of the schedulers that are up
+	secrets  map[scheduler.PreheatJob]*credential
+	lookedUp map[scheduler.PreheatJob]bool // being looked up now
+	unsent   []scheduler.Decision          // for the next turn
+	untold   map[scheduler.PreheatJob]bool // to other schedulers
+}
+
+// NewDesk makes one. Run must be called for anything to happen to jobs.
+func NewDesk(cfg Config) *Desk {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Desk{
+		cfg: cfg, log: cfg.Logger, limit: rate.NewLimiter(createRate, createBurst), wakeUp: make(chan struct{}, 1), tellUp: make(chan struct{}, 1),
+		table: NewTable(), secrets: make(map[scheduler.PreheatJob]*credential), lookedUp: make(map[scheduler.PreheatJob]bool),
+		untold: make(map[scheduler.PreheatJob]bool),
+	}
+}
+
+// Create takes a job, or names the one that does the same already. It does not wait
+// for anything. Errors are *api.Error.
+func (k *Desk) Create(r api.PreheatRequest) (api.Preheat, error) {
+	spec, l, err := specOf(&r, k.cfg.Registries)
+	if err != nil {
+		return api.Preheat{}, err
+	}
+	if k.cfg.Clear && !l.none() {
+		return api.Preheat{}, &api.Error{
+			Status: http.StatusForbidden, Message: "this cluster is open: nodes would be told the credential in the clear",
+			Hint: "close it (membership.mode), or give scheduler and nodes credentials of their own (registries[].credentials)",
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if twin := k.table.Twin(&spec); twin != nil && l.none() {
+		return twin.shown(true), nil
+	}
+	now := time.Now()
+	if !k.limit.Allow() {
+		return api.Preheat{}, &api.Error{Status: http.StatusTooManyRequests, Message: fmt.Sprintf("more than %d jobs a second", createRate), Hint: "wait a moment, and ask for an image once"}
+	}
+	j := &Job{Spec: spec, Secret: !l.none(), TakenBy: k.cfg.Self, Created: now, Updated: now, State: api.PreheatPending}
+	if err := k.number(j); err != nil {
+		return api.Preheat{}, err
+	}
+	if !l.none() {
+		k.secrets[j.ID] = newCredential(l)
+	}
+	k.table.Forget(now)
+	k.log.Info("preheat job", "job", int64(j.ID), "image", spec.Image(), "scope", spec.Scope, "platforms", spec.Platforms)
+	k.publish(j)
+	wake(k.wakeUp)
+	return j.shown(true), nil
+}
+
+// number gives a job a number that no scheduler has given to another one: drawn
+// from 2^53, two of the few hundred that are remembered are the same once in 10^11
+// clusters.
+func (k *Desk) number(j *Job) error {
+	const tries = 4
+	for range tries {
+		n, err := rand.Int(rand.Reader, big.NewInt(scheduler.PreheatJobMost))
+		if err != nil {
+			return err
+		}
+		j.ID = scheduler.PreheatJob(n.Int64() + 1)
+		if k.table.Add(j) {
+			return nil
+		}
+	}
+	return &api.Error{Status: http.StatusTooManyRequests, Message: fmt.Sprintf("%d jobs are running", maxRunning), Hint: "wait for one to end, or cancel one"}
+}
+
+// Jobs are all that are known, the newest first, without their nodes.
+func (k *Desk) Jobs() []api.Preheat {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := make([]api.Preheat, 0, len(k.table.jobs))
+	for _, j := range k.table.byAge() {
+		all = append(all, j.shown(false))
+	}
+	return all
+}
+
+// Job is one with its nodes; false if it is not known.
+func (k *Desk) Job(id int64) (api.Preheat, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	j := k.table.jobs[scheduler.PreheatJob(id)]
+	if j == nil {
+		return api.Preheat{}, false
+	}
+	return j.shown(true), true
+}
+
+// Cancel ends a job; one that has ended stays as it is. False if it is not known.
+func (k *Desk) Cancel(id int64, why string) (api.Preheat, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	j := k.table.jobs[scheduler.PreheatJob(id)]
+	if j == nil {
+		return api.Preheat{}, false
+	}
+	if j.running() {
+		k.table.End(j.ID, time.Now(), api.PreheatCancelled, why)
+		k.closed(j)
+	}
+	return j.shown(true), true
+}
+
+// closed does what follows from a job's end; mu is held.
+func (k *Desk) closed(j *Job) {
+	k.log.Info("preheat job has ended", "job", int64(j.ID), "image", j.Spec.Image(), "state", j.State, "err", j.Error)
+	delete(k.secrets, j.ID)
+	k.publish(j)
+	if j.State != api.PreheatSucceeded {
+		k.dismiss(j)
+	}
+}
+
+// dismiss has nodes forget a job; mu is held.
+func (k *Desk) dismiss(j *Job) {
+	for _, n := range j.Nodes {
+		if n.State != api.PreheatDone {
+			k.unsent = append(k.unsent, scheduler.PreheatEnd{To: n.Peer, Job: j.ID, Reason: "the job is " + j.State})
+		}
+	}
+	wake(k.wakeUp)
+}
+
+// Reported takes what a node says. It does not block.
+func (k *Desk) Reported(r scheduler.PreheatReport) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.table.Report(r, time.Now())
+	if r.State != scheduler.PreheatFetching {
+		wake(k.wakeUp)
+	}
+}
+
+// wake puts a token into a channel that has room for one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run drives jobs until ctx ends.
+func (k *Desk) Run(ctx context.Context) error {
+	defer k.wg.Wait()
+	if k.cfg.Tell != nil {
+		k.wg.Go(func() { k.tell(ctx) })
+	}
+	tick := time.NewTicker(turnEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-k.wakeUp:
+		case <-ctx.Done():
+			return nil
+		}
+		k.turn(ctx)
+	}
+}
+
+// turn looks at every job that this scheduler drives.
+func (k *Desk) turn(ctx context.Context) {
+	peers, err := k.cfg.Peers.Peers(ctx)
+	if err != nil {
+		return // it is stopping
+	}
+	attached := make(map[scheduler.PeerID]bool, len(peers))
+	for _, p := range peers {
+		attached[p.ID] = true
+	}
+	k.cfg.Peers.Pass(k.drive(ctx, time.Now(), peers, attached))
+}
+
+// drive does a turn, and returns what nodes are to be told.
+func (k *Desk) drive(ctx context.Context, now time.Time, peers []scheduler.Peer, attached map[scheduler.PeerID]bool) []scheduler.Decision {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, j := range k.table.byAge() {
+		if !j.running() || !k.drives(j) {
+			continue
+		}
+		if j.State == api.PreheatPending && !k.lookedUp[j.ID] {
+			k.lookedUp[j.ID] = true
+			k.wg.Go(func() { k.prepare(ctx, j.ID, peers) })
+		}
+		tell, changed := k.table.Drive(j.ID, now, attached)
+		if c := k.secrets[j.ID]; c.stale(now) && j.State == api.PreheatRunning {
+			c.until = now.Add(renewEvery)
+			k.wg.Go(func() { k.renew(ctx, j) })
+		}
+		k.send(j, tell)
+		switch {
+		case !j.running():
+			k.closed(j)
+		case changed:
+			k.publish(j)
+		}
+	}
+	k.table.Forget(now)
+	ds := k.unsent
+	k.unsent = nil
+	return ds
+}
+
+// drives reports whether a job is this scheduler's to drive; mu is held.
+func (k *Desk) drives(j *Job) bool {
+	if j.TakenBy == k.cfg.Self || len(k.names) == 0 {
+		return true
+	}
+	if slices.Contains(k.names, j.TakenBy) {
+		return false
+	}
+	return scheduler.Owner(k.names, piece.Sum(strconv.AppendInt(nil, int64(j.ID), 10))) == k.cfg.Self
+}
+
+// prepare looks the image of a job up, and chooses who gets it.
+func (k *Desk) prepare(ctx context.Context, id scheduler.PreheatJob, peers []scheduler.Peer) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+	defer cancel()
+	k.mu.Lock()
+	j := k.table.jobs[id]
+	spec := j.Spec
+	k.mu.Unlock()
+	var d piece.Digest
+	var variants []Variant
+	own := platforms(spec.selected(peers))
+	as, err := k.authorization(ctx, j)
+	if err == nil {
+		d, variants, err = lookUp(ctx, k.cfg.Registries, &spec, as, own)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.lookedUp, id)
+	if !j.running() || ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return
+	}
+	now := time.Now()
+	targets := spec.targets(peers, d, variants)
+	switch {
+	case len(own) == 0:
+		k.table.End(id, now, api.PreheatFailed, "no node is connected that the job may choose")
+	case err != nil:
+		k.table.End(id, now, api.PreheatFailed, err.Error())
+	case len(targets) == 0:
+		k.table.End(id, now, api.PreheatFailed, "the image has nothing for the platforms of the nodes that the job may choose")
+	default:
+		k.table.Begin(id, now, d, variants, targets)
+		k.publish(j)
+		wake(k.wakeUp)
+		return
+	}
+	k.closed(j)
+}
