@@ -39,10 +39,10 @@ func preheatOrigin(c PreheatConfig, version string, log *slog.Logger) (*origin.O
 	return o, nil
 }
 
-// preheats is what the desk of a hub is made of. clear says that peers are spoken
+// preheats is what the desk of a hub is made of. plain says that peers are spoken
 // to in plaintext.
-func (h *Hub) preheats(o *origin.Origin, clear bool) preheat.Config {
-	c := preheat.Config{Registries: lookups{o}, Peers: h.server, Self: h.cfg.Fleet.Advertise, Clear: clear, Logger: h.log}
+func (h *Hub) preheats(o *origin.Origin, plain bool) preheat.Config {
+	c := preheat.Config{Registries: lookups{o}, Peers: h.server, Self: h.cfg.Fleet.Advertise, Clear: plain, Logger: h.log}
 	if h.cfg.Fleet.Listen != "" {
 		c.Tell = func(jobs []byte) {
 			if text, err := json.Marshal([]banNews{{Preheats: jobs}}); err == nil {

@@ -2,6 +2,7 @@ package preheat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -184,7 +185,7 @@ func TestTwins(t *testing.T) {
 		if again := create(pinned); again != byDigest {
 			t.Error("a digest is the same image for ever")
 		}
-		if create(secretly) == create(secretly) {
+		if one, two := create(secretly), create(secretly); one == two {
 			t.Error("two credentials are two jobs")
 		}
 	})
@@ -238,7 +239,7 @@ func TestBounds(t *testing.T) {
 			j, err := k.Create(api.PreheatRequest{Image: fmt.Sprintf("%s/team/app:v%d", host, i)})
 			if err == nil {
 				last = j.ID
-			} else if e, ok := err.(*api.Error); !ok || e.Status != http.StatusTooManyRequests {
+			} else if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != http.StatusTooManyRequests {
 				t.Fatalf("job %d: %v", i, err)
 			} else {
 				refused++
@@ -253,8 +254,15 @@ func TestBounds(t *testing.T) {
 		if j := job(t, k, last, api.PreheatFailed); !strings.Contains(j.Error, "deadline") {
 			t.Errorf("a registry that does not answer: %q", j.Error)
 		}
-		time.Sleep(keepFor + time.Minute)
-		if n := len(k.Jobs()); n != 0 {
+		synctest.Wait()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.table.Forget(time.Now().Add(keepFor / 2))
+		if n := len(k.table.jobs); n != maxRunning {
+			t.Errorf("%d jobs half a day after they ended, want %d", n, maxRunning)
+		}
+		k.table.Forget(time.Now().Add(keepFor))
+		if n := len(k.table.jobs); n != 0 {
 			t.Errorf("%d jobs a day after they ended", n)
 		}
 	})

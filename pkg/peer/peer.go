@@ -59,7 +59,7 @@ type Peer struct {
 	// patientLeases are the reads from origins of downloads that nobody reads
 	// (preheat.go).
 	patientLeases atomic.Int64
-	full                    full // blobs for which the disk has no room
+	full          full // blobs for which the disk has no room
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
