@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/ctl"
 	"github.com/p2pd/p2pd/internal/daemon"
 )
 
@@ -74,7 +76,38 @@ func start(t *testing.T) (addresses []string) {
 		})
 	}
 	get(t, "http://"+node.MirrorAddr().String()+"/v2/")
-	return []string{hub.HTTPAddr().String(), node.HTTPAddr().String()}
+	return []string{hub.HTTPAddr().String(), node.HTTPAddr().String(), startCanary(t, filepath.Join(nc.Store.Path, "p2pd.sock"))}
+}
+
+// startCanary has a node checked until the test ends. It serves before its
+// first run.
+func startCanary(t *testing.T, node string) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	_ = l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	go func() {
+		done <- ctl.Main(ctx, []string{"p2pctl", "check", "--every", "1h", "--metrics", address, "--root", filepath.Dir(node), "--node", "unix://" + node}, io.Discard, io.Discard)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if code := <-done; code != 0 {
+			t.Errorf("the canary ended with %d", code)
+		}
+	})
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", address); err == nil { //nolint:noctx // to this machine
+			_ = conn.Close()
+			return address
+		}
+	}
+	t.Fatal("the canary does not listen")
+	return ""
 }
 
 // get is what an address answers.

@@ -26,6 +26,18 @@ type NodeStatus struct {
 	// FalsePieces and FalseBlobs were not what their digest promised.
 	FalsePieces int64 `json:"falsePieces"`
 	FalseBlobs  int64 `json:"falseBlobs"`
+	Usage       Usage `json:"usage"`
+}
+
+// Usage is what a process has taken of its machine. It is 0 where that cannot be
+// told.
+type Usage struct {
+	CPUSeconds  float64 `json:"cpuSeconds"`  // since the start
+	MemoryBytes int64   `json:"memoryBytes"` // resident now
+	// DiskRead and DiskWritten are bytes since the start, as far as they went
+	// to a disk and not to a cache of the kernel's.
+	DiskRead    int64 `json:"diskReadBytes"`
+	DiskWritten int64 `json:"diskWrittenBytes"`
 }
 
 // Download is a blob that is arriving at a node.

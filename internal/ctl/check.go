@@ -59,6 +59,9 @@ type pullMeasured struct {
 	Bytes  int64       `json:"bytes"`
 	Millis int64       `json:"milliseconds"`
 	Given  []api.Given `json:"given"`
+	// Usage is what p2pd took meanwhile, but for its memory, which is what it
+	// had afterwards.
+	Usage api.Usage `json:"usage"`
 }
 
 // check is something to look at. Those of a category come one after the other;
@@ -90,6 +93,13 @@ type checkup struct {
 	pull      *pullMeasured
 	installed bool // false with --pre: p2pd is not there yet
 
+	// With --fresh:
+	fresh freshImage
+
+	// With --every:
+	every     time.Duration
+	metricsAt string
+
 	// With --start:
 	start     bool
 	criSocket string
@@ -110,22 +120,31 @@ image's smallest layer is pulled through p2pd and from the registry, and compare
 With --start as well, the container runtime is asked as a kubelet asks it: to pull the
 image, and to start a container from it in the node's network; both are removed again.
 
+With --fresh, the image gets a layer of random bytes on top and is pushed to a repository of
+yours first, so that nobody can have it; it is removed from there at the end, where the
+registry allows that. With --every the check is made again and again, as a canary, until it is
+ended; with --metrics Prometheus can ask how that went.
+
 With --pre it looks whether p2pd can be installed.`,
 		Example: `  p2pctl check
   p2pctl check --image registry.example/app:1.2 -o json
   p2pctl check --image registry.example/canary:1 --start --command /bin/true
+  p2pctl check --image registry.example/busybox:1 --fresh registry.example/canary --start --command /bin/true --every 5m --metrics :9100
   p2pctl check --pre`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			k.installed = !pre
-			if k.start && k.image == "" {
-				return usage("--start wants an --image to start")
+			if err := k.flagsFit(); err != nil {
+				return err
 			}
 			if k.image != "" {
 				var err error
 				if k.ref, err = k.reg.parse(k.image); err != nil {
 					return err
 				}
+			}
+			if k.every > 0 {
+				return k.goOn(cmd.Context(), cmd.OutOrStdout())
 			}
 			found := k.run(cmd.Context())
 			if err := c.print(cmd.OutOrStdout(), checkShown(colours(cmd.OutOrStdout()), &found)); err != nil {
@@ -144,9 +163,35 @@ With --pre it looks whether p2pd can be installed.`,
 	fs.BoolVar(&k.start, "start", false, "have the container runtime pull the image and start a container from it")
 	fs.StringVar(&k.criSocket, "cri-socket", "/run/containerd/containerd.sock", "`file` where the container runtime answers, for --start")
 	fs.StringSliceVar(&k.command, "command", nil, "what to run in it, with commas between words; none: what the image says")
+	fs.StringVar(&k.fresh.repository, "fresh", "", "`repository` to push the image to, with a layer that nobody has, before it is pulled")
+	fs.Int64Var(&k.fresh.size, "fresh-size", freshDefault, "`bytes` of that layer")
+	fs.DurationVar(&k.every, "every", 0, "check again and again, so often, until ended")
+	fs.StringVar(&k.metricsAt, "metrics", "", "`[HOST]:PORT` where Prometheus can ask how it went, with --every")
 	fs.StringVar(&k.files.Root, "root", "/", "where the node's file `system` is seen, for instance /host in a container")
 	fs.StringVar(&k.files.ContainerdConfig, "containerd-config", setup.DefaultContainerdConfig, "containerd's configuration `file`, below --root")
 	return cmd
+}
+
+// flagsFit looks whether the flags make sense together.
+func (k *checkup) flagsFit() error {
+	switch {
+	case k.start && k.image == "":
+		return usage("--start wants an --image to start")
+	case k.fresh.repository != "" && k.image == "":
+		return usage("--fresh wants an --image to put a layer on")
+	case k.fresh.size < 1 || k.fresh.size > freshMost:
+		return usage("--fresh-size %d: a layer has 1 to %d bytes", k.fresh.size, freshMost)
+	case k.metricsAt != "" && k.every == 0:
+		return usage("--metrics wants --every: one check has nothing to show over time")
+	case k.every != 0 && k.every < everyLeast:
+		return usage("--every %s is too often; %s is the least", k.every, everyLeast)
+	}
+	return nil
+}
+
+// categories are the names of all groups of checks.
+func categories() []string {
+	return []string{"p2pd", "scheduler", "containerd", "fresh image", "registry", "pull", "container", "clean-up", "node"}
 }
 
 // run makes all checks. The context bounds each by --timeout.
@@ -160,9 +205,11 @@ func (k *checkup) run(ctx context.Context) checkResults {
 		{"p2pd", k.nodeChecks(), k.installed},
 		{"scheduler", k.schedulerChecks(), k.installed},
 		{"containerd", k.containerdChecks(), true},
+		{"fresh image", k.freshChecks(), k.ref != nil && k.fresh.repository != ""},
 		{"registry", k.registryChecks(), k.ref != nil},
 		{"pull", k.pullChecks(), k.ref != nil && k.installed},
 		{"container", k.startChecks(), k.ref != nil && k.start},
+		{"clean-up", k.goneChecks(), k.ref != nil && k.fresh.repository != ""},
 		{"node", k.preChecks(), !k.installed},
 	} {
 		if !group.is {

@@ -139,9 +139,12 @@ func (k *checkup) sameManifest(ctx context.Context) (string, error) {
 	return here.Digest.String(), nil
 }
 
-// pullLayer reads the smallest layer through p2pd, which the client library
+// pullLayer reads the smallest layer, or the fresh one, through p2pd, which the client library
 // checks against its digest, and from the registry.
 func (k *checkup) pullLayer(ctx context.Context) (string, error) {
+	if k.start && len(k.fresh.blobs) > 0 {
+		return "", skip("the runtime is to be the first that pulls it")
+	}
 	d, err := k.throughMirror(ctx)
 	if err != nil {
 		return "", err
@@ -158,6 +161,11 @@ func (k *checkup) pullLayer(ctx context.Context) (string, error) {
 		return "", skip("the image has no layers")
 	}
 	small, size, err := smallest(layers)
+	if len(k.fresh.blobs) > 0 {
+		if small, err = img.LayerByDigest(k.fresh.layer); err == nil {
+			size, err = small.Size()
+		}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -165,15 +173,17 @@ func (k *checkup) pullLayer(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	before := k.counted(ctx)
 	began := time.Now()
 	if err := readAll(small); err != nil {
 		return "", fmt.Errorf("layer %s through p2pd: %w", digest, err)
 	}
 	k.pull = &pullMeasured{Image: k.image, Digest: digest.String(), Bytes: size, Millis: time.Since(began).Milliseconds(), Given: k.given(ctx, digest)}
+	k.pull.Usage = used(before, k.counted(ctx))
 	if err := k.fromRegistry(ctx, digest); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s in %s, %s", bytesText(size), time.Duration(k.pull.Millis)*time.Millisecond, givenText(k.pull.Given)), nil
+	return fmt.Sprintf("%s in %s, %s%s", bytesText(size), time.Duration(k.pull.Millis)*time.Millisecond, givenText(k.pull.Given), usageText(k.pull.Usage)), nil
 }
 
 func smallest(layers []v1.Layer) (small v1.Layer, size int64, err error) {

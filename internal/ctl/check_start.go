@@ -25,6 +25,8 @@ type startMeasured struct {
 	// Bytes are what p2pd received meanwhile, Served what it gave to clients.
 	Bytes  api.Bytes `json:"bytes"`
 	Served int64     `json:"served"`
+	// Usage is what p2pd took for the pull, and the memory that it had then.
+	Usage api.Usage `json:"usage"`
 }
 
 func (k *checkup) startChecks() []check {
@@ -64,7 +66,7 @@ func (k *checkup) runtimePulls(ctx context.Context) (string, error) {
 	s, after := k.started, k.counted(ctx)
 	s.PullMillis, s.WasThere = time.Since(began).Milliseconds(), k.runtime.wasThere
 	s.Bytes = api.Bytes{Peers: after.Bytes.Peers - before.Bytes.Peers, Origin: after.Bytes.Origin - before.Bytes.Origin}
-	s.Served = after.Served - before.Served
+	s.Served, s.Usage = after.Served-before.Served, used(before, after)
 	took := time.Duration(s.PullMillis) * time.Millisecond
 	switch {
 	case s.WasThere:
@@ -72,7 +74,24 @@ func (k *checkup) runtimePulls(ctx context.Context) (string, error) {
 	case k.node != nil && s.Served == 0:
 		return "", warn("it pulled the image in %s, and took nothing from p2pd: is p2pd in the hosts.toml that it reads?", took)
 	}
-	return fmt.Sprintf("in %s; p2pd gave %s, which it had from peers (%s), the registry (%s) and its store", took, bytesText(s.Served), bytesText(s.Bytes.Peers), bytesText(s.Bytes.Origin)), nil
+	return fmt.Sprintf("in %s; p2pd gave %s, which it had from peers (%s), the registry (%s) and its store%s", took, bytesText(s.Served), bytesText(s.Bytes.Peers), bytesText(s.Bytes.Origin), usageText(s.Usage)), nil
+}
+
+// used is what p2pd took between two looks at it.
+func used(before, after api.NodeStatus) api.Usage {
+	b, a := before.Usage, after.Usage
+	return api.Usage{
+		CPUSeconds: a.CPUSeconds - b.CPUSeconds, MemoryBytes: a.MemoryBytes,
+		DiskRead: a.DiskRead - b.DiskRead, DiskWritten: a.DiskWritten - b.DiskWritten,
+	}
+}
+
+// usageText is the rest of a sentence; empty where p2pd does not tell.
+func usageText(u api.Usage) string {
+	if u.MemoryBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; it took %.2f s of CPU, has %s of memory, read %s of its disk and wrote %s", u.CPUSeconds, bytesText(u.MemoryBytes), bytesText(u.DiskRead), bytesText(u.DiskWritten))
 }
 
 // counted is what p2pd has counted so far; nothing if it does not answer.

@@ -21,7 +21,7 @@ func TestEveryCheckIsExplained(t *testing.T) {
 	}
 	k := &checkup{cli: &cli{}}
 	seen := 0
-	for _, checks := range [][]check{k.nodeChecks(), k.schedulerChecks(), k.containerdChecks(), k.registryChecks(), k.pullChecks(), k.startChecks(), k.preChecks()} {
+	for _, checks := range [][]check{k.nodeChecks(), k.schedulerChecks(), k.containerdChecks(), k.registryChecks(), k.freshChecks(), k.goneChecks(), k.pullChecks(), k.startChecks(), k.preChecks()} {
 		for _, c := range checks {
 			seen++
 			if !strings.Contains(string(b), "\n## "+c.anchor+"\n") {

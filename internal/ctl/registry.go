@@ -27,15 +27,19 @@ func (r *registry) flags(cmd *cobra.Command) {
 
 // parse reads the name of an image.
 func (r *registry) parse(image string) (name.Reference, error) {
-	var opts []name.Option
-	if r.insecure {
-		opts = append(opts, name.Insecure)
-	}
-	ref, err := name.ParseReference(image, opts...)
+	ref, err := name.ParseReference(image, r.options()...)
 	if err != nil {
 		return nil, usage("%q is no image: %w", image, err)
 	}
 	return ref, nil
+}
+
+// options are how names are read.
+func (r *registry) options() []name.Option {
+	if r.insecure {
+		return []name.Option{name.Insecure}
+	}
+	return nil
 }
 
 // image asks the registry for one. index is the digest of the index that it is

@@ -44,6 +44,6 @@ func (a *asked) Status(context.Context) (api.NodeStatus, error) {
 		Mirror: n.mirrorL.Addr().String(), Scheduler: address, Connected: p.Attached, Downloads: p.Downloads,
 		Blobs: s.Blobs, CacheBytes: s.WholeBytes + s.PartialBytes, CacheCapacity: s.Capacity,
 		Bytes: api.Bytes{Peers: p.ReceivedPeer, Origin: p.ReceivedOrigin}, Sent: p.Uploaded, Served: p.ServedStore + p.ServedDownload,
-		FalsePieces: p.FalsePieces, FalseBlobs: p.FalseBlobs,
+		FalsePieces: p.FalsePieces, FalseBlobs: p.FalseBlobs, Usage: usage(),
 	}, nil
 }
