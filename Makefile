@@ -58,9 +58,18 @@ test-e2e:
 endif
 
 .PHONY: e2e
-e2e: e2e-deps ## real containerd, real registry, network namespaces (root)
+e2e: e2e-deps e2e-packages-deps ## real containerd, real registry, network namespaces (root)
 	@echo "NOT PART OF THIS: skopeo, Podman and Docker (much to install); run 'sudo make e2e-clients'"
 	P2PD_E2E=1 go test -count=1 -timeout 40m ./e2e/...
+
+.PHONY: e2e-packages-deps
+e2e-packages-deps:
+	@[ "$(ROOT)" = yes ] || { echo "this needs root: it boots a machine with systemd" >&2; exit 1; }
+	@scripts/install-deps.sh debootstrap systemd-nspawn rpm groff
+
+.PHONY: e2e-packages
+e2e-packages: e2e-packages-deps ## deb and rpm packages installed, upgraded and removed, with a real systemd (root)
+	P2PD_E2E=1 go test -count=1 -timeout 30m -v ./e2e/packages
 
 .PHONY: e2e-contract
 e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pulls through every fault (root)
@@ -158,7 +167,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns e2e/prometheus; do \
+	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns e2e/prometheus; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
@@ -189,6 +198,10 @@ generate: ## write generated code anew from proto/
 images: ## build the container images and push them: REGISTRY=HOST/PATH TAG=...
 	@[ -n "$(REGISTRY)" ] || { echo "say where to: make images REGISTRY=registry.example/p2pd TAG=0.1.0" >&2; exit 2; }
 	go run ./deploy/images -repository "$(REGISTRY)" -tag "$(or $(TAG),0.1.0)" $(if $(PLAIN_HTTP),-plain-http)
+
+.PHONY: packages
+packages: ## deb and rpm packages into bin/packages: VERSION=0.1.0
+	go run ./deploy/packages -version "$(or $(VERSION),0.1.0)"
 
 .PHONY: clean
 clean: ## remove bin/ and the tests' caches; the built tools stay

@@ -23,6 +23,11 @@ needs[nginx]=nginx-light # for bench-node, to be compared with
 # The network of a cluster's pods, for e2e-k8s.
 needs[iptables]=iptables
 needs[/usr/lib/cni/bridge]=containernetworking-plugins
+# Machines that deb and rpm packages are installed on, for e2e-packages.
+needs[debootstrap]=debootstrap
+needs[systemd-nspawn]=systemd-container
+needs[rpm]=rpm
+needs[groff]=groff-base
 needs[chromium]='chromium fonts-dejavu-core' # for test-page
 # Clients of the mirror besides containerd, for e2e-clients.
 needs[skopeo]=skopeo

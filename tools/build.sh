@@ -1,23 +1,32 @@
 #!/usr/bin/env bash
-# Builds the tools that tools/go.mod pins, once for each tools/go.sum and Go
-# version, and prints the folder that they are in:
-# ${P2PD_CACHE:-~/.cache/p2pd}/tools-KEY/bin. A first build takes minutes, any
-# later call a moment.
+# Builds pinned tools once for each go.sum and Go version, and prints the folder
+# that they are in: ${P2PD_CACHE:-~/.cache/p2pd}/MODULE-KEY/bin. A first build
+# takes minutes, any later call a moment.
+#
+#   build.sh           the linter and the protobuf compilers of tools/go.mod
+#   build.sh packages  what makes deb and rpm packages, of tools/packages/go.mod
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+module=tools
+case ${1:-} in
+  '') ;;
+  packages) module=tools-packages; cd packages ;;
+  *) echo "usage: ${0##*/} [packages]" >&2; exit 2 ;;
+esac
+
 key=$({ cat go.mod go.sum; go version; } | sha256sum | cut -c1-16)
 cache=${P2PD_CACHE:-$HOME/.cache/p2pd}
-dir=$cache/tools-$key
+dir=$cache/$module-$key
 
 if [ ! -d "$dir/bin" ]; then
   mkdir -p "$cache"
   # Built beside its place and renamed, so that an interrupted build leaves
   # nothing that looks complete.
-  tmp=$(mktemp -d "$cache/tools-build-XXXXXX")
+  tmp=$(mktemp -d "$cache/$module-build-XXXXXX")
   trap 'rm -rf "$tmp"' EXIT
   mkdir "$tmp/bin"
-  echo "building golangci-lint, buf and the protobuf plugins (once, some minutes)" >&2
+  echo "building the programs of $module (once, some minutes)" >&2
   CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o "$tmp/bin/" tool >&2
   mv -T "$tmp" "$dir" 2>/dev/null || [ -d "$dir/bin" ]
 fi

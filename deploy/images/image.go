@@ -3,11 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"context"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -38,20 +35,6 @@ type platformImage struct {
 // epoch is the time of everything in an image, so that it does not depend on
 // when it was built.
 var epoch = time.Unix(0, 0).UTC()
-
-// compile builds a program's static binary.
-func compile(ctx context.Context, p program, platform, to string) error {
-	system, arch, ok := strings.Cut(platform, "/")
-	if !ok {
-		return fmt.Errorf("platform %q is not OS/ARCHITECTURE, as linux/amd64", platform)
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w -buildid=", "-o", to, "./cmd/"+p.name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build for %s: %w\n%s", platform, err, out)
-	}
-	return nil
-}
 
 // image is a program's image for one platform: a layer that all have, the
 // program, and the tool.

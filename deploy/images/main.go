@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/p2pd/p2pd/deploy/build"
 )
 
 // programs are what there is an image of.
@@ -107,11 +109,11 @@ func push(ctx context.Context, out io.Writer, o options, p program, ca []byte, d
 	var built []platformImage
 	for platform := range strings.SplitSeq(o.platforms, ",") {
 		binary := filepath.Join(dir, p.name+"-"+strings.ReplaceAll(platform, "/", "-"))
-		if err := compile(ctx, p, platform, binary); err != nil {
+		if err := build.Compile(ctx, p.name, platform, binary); err != nil {
 			return err
 		}
 		besides := filepath.Join(dir, tool.name+"-"+strings.ReplaceAll(platform, "/", "-"))
-		if err := compile(ctx, tool, platform, besides); err != nil {
+		if err := build.Compile(ctx, tool.name, platform, besides); err != nil {
 			return err
 		}
 		image, err := p.image(platform, binary, besides, ca)

@@ -31,6 +31,22 @@ func version() string {
 
 // NodeMain is the program p2pd. It returns the exit code.
 func NodeMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return nodeProgram(stderr).main(ctx, args, stdout, stderr)
+}
+
+// HubMain is the program scheduler. It returns the exit code.
+func HubMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return hubProgram("scheduler", stderr).main(ctx, args, stdout, stderr)
+}
+
+// NodeCommand is p2pd's command line, for those who write manuals of it.
+func NodeCommand() *cobra.Command { return nodeProgram(io.Discard).command() }
+
+// HubCommand is the scheduler's command line, for those who write manuals of it
+// under the name that it is installed by.
+func HubCommand(name string) *cobra.Command { return hubProgram(name, io.Discard).command() }
+
+func nodeProgram(stderr io.Writer) program {
 	cfg := DefaultNodeConfig()
 	return program{
 		name: "p2pd", short: "Pull container images through peers",
@@ -45,10 +61,12 @@ Without a scheduler peers find each other by themselves; alone it reads the orig
   docker save app:1 | p2pd import -`,
 		envPrefix: "P2PD_", config: &cfg,
 		run: func(ctx context.Context) error {
-			n, err := NewNode(cfg, version(), cfg.Log.Logger(stderr))
+			log := cfg.Log.Logger(stderr)
+			n, err := NewNode(cfg, version(), log)
 			if err != nil {
 				return err
 			}
+			started(log)
 			return n.Run(ctx)
 		},
 		more: func(load func() error) []*cobra.Command {
@@ -65,27 +83,28 @@ Without a scheduler peers find each other by themselves; alone it reads the orig
 			}
 			return append(setupCommands(loaded), importCommand(loaded), tokenCommand(key), pinCommand(key))
 		},
-	}.main(ctx, args, stdout, stderr)
+	}
 }
 
-// HubMain is the program scheduler. It returns the exit code.
-func HubMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func hubProgram(name string, stderr io.Writer) program {
 	cfg := DefaultHubConfig()
 	return program{
-		name: "scheduler", short: "Introduce p2pd peers to each other",
+		name: name, short: "Introduce p2pd peers to each other",
 		long: `scheduler introduces peers to each other and leases the origin registry to them, so
 that a cluster reads each byte from it once. It never sees a byte of content, and keeps
 nothing on disk but the cluster's key: after a restart the peers announce themselves again.`,
-		example: `  scheduler --listen 0.0.0.0:7310
-  scheduler token                       # prints what lets a node join
-  scheduler --config /etc/p2pd/scheduler.yaml
-  P2PSCHED_LOG_LEVEL=debug scheduler`,
+		example: fmt.Sprintf(`  %[1]s --listen 0.0.0.0:7310
+  %[1]s token                       # prints what lets a node join
+  %[1]s --config /etc/p2pd/scheduler.yaml
+  P2PSCHED_LOG_LEVEL=debug %[1]s`, name),
 		envPrefix: "P2PSCHED_", config: &cfg,
 		run: func(ctx context.Context) error {
-			h, err := NewHub(cfg, version(), cfg.Log.Logger(stderr))
+			log := cfg.Log.Logger(stderr)
+			h, err := NewHub(cfg, version(), log)
 			if err != nil {
 				return err
 			}
+			started(log)
 			return h.Run(ctx)
 		},
 		more: func(load func() error) []*cobra.Command {
@@ -95,7 +114,7 @@ nothing on disk but the cluster's key: after a restart the peers announce themse
 			}
 			return []*cobra.Command{tokenCommand(key), pinCommand(key)}
 		},
-	}.main(ctx, args, stdout, stderr)
+	}
 }
 
 // program is what the two programs differ in.

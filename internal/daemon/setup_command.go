@@ -41,8 +41,8 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 				return err
 			}
 			entries, err := act(cmd.Context(), o)
-			if shown := show(cmd.OutOrStdout(), o.output, entries); err == nil {
-				err = shown
+			if err == nil || len(entries) > 0 { // what was done before it failed
+				err = errors.Join(err, show(cmd.OutOrStdout(), o.output, entries))
 			}
 			if err != nil {
 				return runError{err}
