@@ -13,7 +13,7 @@ func TestUsage(t *testing.T) {
 	for want, args := range map[string][]string{
 		"-version 0.1.0":        nil,
 		"a version without v":   {"-version", "v1"},
-		"flag provided but not": {"-versoin", "1"},
+		"flag provided but not": {"-verson", "1"},
 	} {
 		if err := run(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)

@@ -96,14 +96,14 @@ type Machine struct {
 	Root string
 
 	cmd  *exec.Cmd
-	done chan error
-	init int // process 1, as we see it
+	done chan struct{} // closed once nspawn has ended
+	init int           // process 1, as we see it
 }
 
 // Boot starts the machine that was laid into root. It ends with this process at
 // the latest.
 func Boot(ctx context.Context, root string) (*Machine, error) {
-	m := &Machine{Root: root, done: make(chan error, 1)}
+	m := &Machine{Root: root, done: make(chan struct{})}
 	m.cmd = exec.Command("systemd-nspawn", "--quiet", "--directory="+root, fmt.Sprint("--machine=p2pd-", os.Getpid()),
 		"--register=no", "--keep-unit", "--private-network", "--console=pipe", "--boot")
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -116,7 +116,10 @@ func Boot(ctx context.Context, root string) (*Machine, error) {
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { m.done <- m.cmd.Wait() }()
+	go func() {
+		defer close(m.done)
+		_ = m.cmd.Wait() // the console says why it ended
+	}()
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	if err := m.wait(ctx); err != nil {
@@ -139,9 +142,8 @@ func (m *Machine) wait(ctx context.Context) error {
 			}
 		}
 		select {
-		case err := <-m.done:
-			m.done <- err
-			return fmt.Errorf("systemd-nspawn has ended: %w", err)
+		case <-m.done:
+			return errors.New("systemd-nspawn has ended")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(100 * time.Millisecond):
@@ -189,7 +191,7 @@ func (m *Machine) Halt() error {
 		_, _ = m.Run(ctx, "systemctl poweroff") // it may cut itself off
 	}
 	select {
-	case <-m.done:
+	case <-m.done: // whatever it ended with, it is over
 		return nil
 	case <-ctx.Done():
 	}
