@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Fails unless the chart and the change log are of the version that is to be
+# released: check-release.sh 0.1.0
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=${1:?usage: check-release.sh VERSION, for instance check-release.sh 0.1.0}
+for key in version appVersion; do
+  grep -qE "^$key: \"?$version\"?\$" deploy/helm/p2pd/Chart.yaml || { echo "deploy/helm/p2pd/Chart.yaml: $key is not $version" >&2; exit 1; }
+done
+grep -qE "^## $version( |\$)" CHANGELOG.md || { echo "CHANGELOG.md has no section \"## $version\": name the one that is not released yet so" >&2; exit 1; }
