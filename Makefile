@@ -167,7 +167,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/k8s e2e/coredns e2e/prometheus; do \
+	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/chart e2e/k8s e2e/coredns e2e/prometheus; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
@@ -184,15 +184,17 @@ check-generated:
 
 .PHONY: check-chart
 check-chart: ## helm's lint, a matrix of values, and values that must be refused
-	@PATH="$$(e2e/build-tools.sh helm):$$PATH" scripts/check-chart.sh
+	@PATH="$$(e2e/build-tools.sh helm):$$(e2e/build-tools.sh chart):$$PATH" scripts/check-chart.sh
 
 .PHONY: check-monitoring
 check-monitoring: ## alert rules and dashboards: promtool's tests, and whether every metric is there
 	P2PD_PROMTOOL=$$(e2e/build-tools.sh prometheus)/promtool go test -count=1 ./deploy/monitoring
 
 .PHONY: generate
-generate: ## write generated code anew from proto/
+generate: ## write generated code anew from proto/, and what is generated of the chart and of the references
 	@tools=$$(tools/build.sh); PATH="$$tools:$$PATH" buf generate
+	go generate ./cmd/...
+	go test -count=1 ./deploy -update
 
 .PHONY: images
 images: ## build the container images and push them: REGISTRY=HOST/PATH TAG=...

@@ -41,8 +41,8 @@ func TestReleaseFiles(t *testing.T) {
 	targets := regexp.MustCompile(`\bmake ((?:[a-z][a-z0-9-]*[ \n]?)+)`)
 	paths := regexp.MustCompile(`(?:^|[\s"(\[{])\./?((?:cmd|deploy|scripts|e2e|tools|docs)/[A-Za-z0-9_./-]+)|((?:deploy|scripts|e2e|tools|docs)/[A-Za-z0-9_./-]+)`)
 	for file, text := range files(t) {
-		var any map[string]any
-		if err := yaml.Unmarshal([]byte(text), &any); err != nil {
+		var content map[string]any
+		if err := yaml.Unmarshal([]byte(text), &content); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 		for _, m := range targets.FindAllStringSubmatch(text, -1) {

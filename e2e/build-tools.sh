@@ -6,6 +6,7 @@
 #   build-tools.sh containerd17 the same containerd programs of the 1.7 line, at that of containerd17/go.mod
 #   build-tools.sh cripull      a client of CRI, for pulls as a kubelet makes them
 #   build-tools.sh helm         helm
+#   build-tools.sh chart        what holds rendered charts against Kubernetes' types
 #   build-tools.sh k8s          Kubernetes' own programs and etcd
 #   build-tools.sh prometheus   promtool, for the alert rules
 #   build-tools.sh coredns      the DNS server of a cluster
@@ -21,9 +22,9 @@ cache=${P2PD_CACHE:-${HOME:?set P2PD_CACHE or HOME}/.cache/p2pd}
 module=${1:-tools}
 case $module in
 	tools | containerd17 | helm | k8s | coredns | prometheus) what=tool ;; # every tool directive of its go.mod
-	cripull) what=. ;;
+	cripull | chart) what=. ;;
 	*)
-		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | k8s | coredns | prometheus]" >&2
+		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | chart | k8s | coredns | prometheus]" >&2
 		exit 2
 		;;
 esac

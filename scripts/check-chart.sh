@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Renders the Helm chart with a matrix of values, and with values that its schema
-# must refuse. Needs helm in $PATH, and p2pd's sources around it: every rendered
-# configuration is held against what the programs themselves take.
+# must refuse. Needs helm and e2e/chart in $PATH, and p2pd's sources around it: every
+# rendered object is held against Kubernetes' types, every rendered configuration
+# against what the programs themselves take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 chart=deploy/helm/p2pd
@@ -17,6 +18,11 @@ render() {
   local name=$1; shift
   helm template release "$chart" --namespace p2pd --set image.repository=registry.example/p2pd "$@" >"$out/$name.yaml" ||
     fail "values of \"$name\" are not rendered"
+  chart <"$out/$name.yaml" >"$out/$name.pods" || fail "\"$name\" has objects that Kubernetes would refuse"
+  # All but the nodes' pods keep to the Pod Security level "restricted"; these break
+  # what they must to be at a node's port, its containerd, and root's files.
+  ! grep -v '^DaemonSet/' "$out/$name.pods" | grep -v ': restricted$' || fail "\"$name\" has pods that are not restricted"
+  ! grep '^DaemonSet/' "$out/$name.pods" | grep -E 'Escalation|capabilit|seccomp|privileged' || fail "\"$name\": a node's pod has more rights than it needs"
   for program in p2pd scheduler; do
     awk -v key="  $program.yaml: |" '$0 == key {on = 1; next} on && !/^    / {on = 0} on {print substr($0, 5)}' "$out/$name.yaml" >"$out/$program.yaml"
     [ -s "$out/$program.yaml" ] || fail "\"$name\" has no configuration of $program"
@@ -101,6 +107,13 @@ has number 'value: "483183820"'
 render stubborn --set node.config.http.listen=127.0.0.1:1,scheduler.config.listen=127.0.0.1:1
 hasnt stubborn '127.0.0.1:1'
 
+render digest --set image.digests.p2pd=sha256:$(printf 'a%.0s' {1..64})
+has digest "/p2pd:0.1.0@sha256:aaaa"
+for values in "$chart"/ci/*.yaml; do
+  render "$(basename "$values" .yaml)" -f "$values" --api-versions monitoring.coreos.com/v1
+done
+has full-values 'kind: PrometheusRule'
+
 # refused FLAGS...: values that are a mistake
 refused() {
   ! helm template release "$chart" "$@" >"$out/refused" 2>&1 || fail "not refused: $*"
@@ -119,4 +132,12 @@ refused --set image.repository=r --set node.resources.limits.memory=1.5Gi
 refused --api-versions monitoring.coreos.com/v1 --set image.repository=r,prometheusRule.enabled=true,prometheusRule.alerts.P2PImagePulSlow.threshold=1
 refused --set image.repository=r,prometheusRule.alerts.P2PImagePullSlow.treshold=1
 refused --set image.repository=r,prometheusRule.alerts.P2PImagePullSlow.for=soon
+# Parts of values that belong to Kubernetes or to p2pd itself.
+refused --set image.repository=r --set node.resources.limit.memory=1Gi
+refused --set image.repository=r --set node.config.stroe.capacity=1GiB
+refused --set image.repository=r --set scheduler.config.log.levle=debug
+refused --set image.repository=r --set-json 'node.tolerations=[{"keey":"a"}]'
+refused --set image.repository=r --set-json 'scheduler.affinity={"podAntiAfinity":{}}'
+refused --set image.repository=r --set-json 'networkPolicy.metricsFrom=[{"namespaceSelektor":{}}]'
+refused --set image.repository=r --set image.digests.p2pd=latest
 echo "chart: ok"

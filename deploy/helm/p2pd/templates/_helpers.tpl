@@ -27,6 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "p2pd.image" -}}
 {{- $root := index . 0 -}}
 {{- required "image.repository: say where the images are, for instance registry.example/p2pd (make images REGISTRY=... pushes them)" $root.Values.image.repository }}/{{ index . 1 }}:{{ default $root.Chart.AppVersion $root.Values.image.tag }}
+{{- with get $root.Values.image.digests (index . 1) }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{- define "p2pd.schedulerAddress" -}}
