@@ -32,6 +32,7 @@ type Hub struct {
 	httpL   net.Listener     // nil if embedded: the node's serves for both
 	admin   *admin           // nil where operators cannot ask
 	desk    *preheat.Desk    // takes preheat jobs
+	hooksL  net.Listener     // nil where registries cannot ask
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -45,22 +46,39 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 		return nil, err
 	}
 	h.version = version
-	if h.httpL, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
-		_ = h.l.Close()
-		return nil, fmt.Errorf("http.listen: %w", err)
-	}
-	if h.admin, err = openAdmin(cfg.Admin, version, log); err != nil {
-		_, _ = h.l.Close(), h.httpL.Close() // nothing was served yet
-		return nil, err
-	}
-	if err := h.newFleet(); err != nil {
-		_, _ = h.l.Close(), h.httpL.Close()
-		if h.admin != nil {
-			_ = h.admin.l.Close()
+	for _, step := range []func() error{
+		func() (err error) { h.httpL, err = listenAt("http.listen", cfg.HTTP.Listen); return err },
+		func() (err error) { h.admin, err = openAdmin(cfg.Admin, version, log); return err },
+		func() (err error) { h.hooksL, err = cfg.Preheat.openHooks(); return err },
+		h.newFleet,
+	} {
+		if err := step(); err != nil {
+			h.abandon()
+			return nil, err
 		}
-		return nil, err
 	}
 	return h, nil
+}
+
+// listenAt opens a listener that a key of the configuration names.
+func listenAt(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// abandon closes what NewHub had opened before it failed. Nothing was served yet.
+func (h *Hub) abandon() {
+	if h.admin != nil {
+		_ = h.admin.l.Close()
+	}
+	for _, l := range []net.Listener{h.l, h.httpL, h.hooksL} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
 }
 
 // newHub makes what a scheduler is with or without a process of its own. Preheat
@@ -96,6 +114,14 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 
 // Addr is where peers connect.
 func (h *Hub) Addr() net.Addr { return h.l.Addr() }
+
+// HooksAddr is where registries ask for preheats; nil if they cannot.
+func (h *Hub) HooksAddr() net.Addr {
+	if h.hooksL == nil {
+		return nil
+	}
+	return h.hooksL.Addr()
+}
 
 // HTTPAddr is where health and metrics are.
 func (h *Hub) HTTPAddr() net.Addr { return h.httpL.Addr() }
@@ -141,6 +167,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.admin != nil {
 		parts = append(parts, part{"operators", func(ctx context.Context) error { return h.admin.run(ctx, h) }})
+	}
+	if h.hooksL != nil {
+		parts = append(parts, part{"registries", h.hooked})
 	}
 	if h.fleet != nil {
 		parts = append(parts, part{"other schedulers", h.withOthers})

@@ -21,14 +21,58 @@ import (
 type PreheatConfig struct {
 	// Registries are those that images may come from; none: there is no preheat.
 	Registries Registries `json:"registries"`
+	// Listen is where registries ask for preheats; empty: nowhere.
+	Listen string `json:"listen"`
+	// TLS is what that listener shows.
+	TLS ServerTLS `json:"tls"`
+	// TokenFile holds the tokens that are good there, one a line.
+	TokenFile string `json:"tokenFile"`
+	// Rules say which webhooks lead to a preheat.
+	Rules Rules `json:"rules"`
+}
+
+// ServerTLS is a listener's certificate, which may be replaced while it is used.
+type ServerTLS struct {
+	CertFile string `json:"certFile"`
+	KeyFile  string `json:"keyFile"`
 }
 
 func (c *PreheatConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(&c.Registries, "preheat-registries", "hosts whose images may be preheated, as HOST or HOST=URL,...; none: no preheat")
+	text(fs, &c.Listen, "preheat-listen", "`IP:PORT` where Harbor and other registries ask for preheats; empty: nowhere")
+	text(fs, &c.TLS.CertFile, "preheat-tls-cert-file", "`file` with the certificate of preheat.listen, which it needs unless it is on loopback")
+	text(fs, &c.TLS.KeyFile, "preheat-tls-key-file", "`file` with that certificate's key")
+	text(fs, &c.TokenFile, "preheat-token-file", "`file` with the tokens for preheat.listen, one a line; one is made on the first start")
+	fs.Var(&c.Rules, "preheat-rules", "pushes that lead to a preheat, as REGISTRY/REPOSITORY[:TAG],..., with * and **")
 }
 
 // preheat checks what is configured.
-func (p *problems) preheat(c PreheatConfig) { p.registries("preheat.registries", c.Registries) }
+func (p *problems) preheat(c PreheatConfig) {
+	p.registries("preheat.registries", c.Registries)
+	for i, r := range c.Rules {
+		if err := r.Check(); err != nil {
+			p.add(fmt.Sprintf("preheat.rules[%d]", i), r.Registry+"/"+r.Repository, "is no rule: "+err.Error())
+		}
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		p.add("preheat.tls.certFile", c.TLS.CertFile, "and preheat.tls.keyFile belong together; set both or none")
+	}
+	if c.Listen == "" {
+		if len(c.Rules) > 0 {
+			p.add("preheat.listen", "", "must be set where preheat.rules are: webhooks come there; use 0.0.0.0:7313")
+		}
+		return
+	}
+	if p.listen("preheat.listen", c.Listen) && !loopback(c.Listen) && c.TLS.CertFile == "" {
+		p.add("preheat.listen", c.Listen, "is open to others, and tokens would cross the network in the clear; set preheat.tls.certFile and keyFile (Harbor can be told not to verify them), or use 127.0.0.1:PORT")
+	}
+	if c.TokenFile == "" {
+		p.add("preheat.tokenFile", "", "names no file, and preheat.listen needs a token; name one that is to be made, such as /var/lib/p2pd-scheduler/preheat.token")
+	}
+	if len(c.Registries) == 0 {
+		p.add("preheat.registries", "", "lists none, so that there is nothing to ask preheat.listen for; list those that images may come from")
+	}
+}
 
 // preheatOrigin is how a scheduler looks images up.
 func preheatOrigin(c PreheatConfig, version string, log *slog.Logger) (*origin.Origin, error) {

@@ -26,11 +26,12 @@ import (
 )
 
 // shop is a registry that counts the bytes of blobs that it gives, and wants a
-// password if it has one.
+// password, or that as a token, if it has one.
 type shop struct {
 	*httptest.Server
 	blobs    atomic.Int64
 	password atomic.Pointer[string]
+	hangs    atomic.Pointer[chan struct{}] // answers nothing until it is closed
 }
 
 const shopUser = "robot"
@@ -40,8 +41,15 @@ func newShop(t *testing.T) *shop {
 	s := &shop{}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wait := s.hangs.Load(); wait != nil {
+			select {
+			case <-*wait:
+			case <-r.Context().Done():
+			}
+		}
 		if want := s.password.Load(); want != nil {
-			if user, got, _ := r.BasicAuth(); user != shopUser || got != *want {
+			user, got, _ := r.BasicAuth()
+			if (user != shopUser || got != *want) && r.Header.Get("Authorization") != "Bearer "+*want {
 				w.Header().Set("WWW-Authenticate", `Basic realm="shop"`)
 				http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`, http.StatusUnauthorized)
 				return
@@ -108,10 +116,13 @@ type oven struct {
 
 const shopHost = "shop.test"
 
-func newOven(t *testing.T, s *shop, nodes int) *oven {
+func newOven(t *testing.T, s *shop, nodes int, change ...func(*daemon.HubConfig)) *oven {
 	t.Helper()
 	o := &oven{socket: filepath.Join(t.TempDir(), "scheduler.sock")}
 	h := startHubWith(t, func(cfg *daemon.HubConfig) {
+		for _, f := range change {
+			f(cfg)
+		}
 		cfg.Admin.Listen = "unix://" + o.socket
 		cfg.Preheat.Registries = daemon.Registries{{Host: shopHost, Endpoint: s.URL}, {Host: "other.test", Endpoint: s.URL}}
 	})

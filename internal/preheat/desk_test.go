@@ -261,7 +261,7 @@ func TestBounds(t *testing.T) {
 		if n := len(k.table.jobs); n != maxRunning {
 			t.Errorf("%d jobs half a day after they ended, want %d", n, maxRunning)
 		}
-		k.table.Forget(time.Now().Add(keepFor))
+		k.table.Forget(time.Now().Add(keepFor + time.Minute))
 		if n := len(k.table.jobs); n != 0 {
 			t.Errorf("%d jobs a day after they ended", n)
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -19,13 +20,25 @@ var errNoToken = errors.New("this needs the admin token: Authorization: Bearer T
 
 // ByToken lets in who shows the token.
 func ByToken(token secret.Value) Guard {
-	want := sha256.Sum256([]byte(token.Reveal()))
+	return ByTokens(func() ([]secret.Value, error) { return []secret.Value{token}, nil })
+}
+
+// ByTokens lets in who shows one of those that are good now.
+func ByTokens(good func() ([]secret.Value, error)) Guard {
 	return func(r *http.Request) (string, error) {
+		tokens, err := good()
+		if err != nil {
+			return "", fmt.Errorf("the tokens cannot be read: %w", err)
+		}
 		kind, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(strings.TrimSpace(shown)))
-		// Sums have one length, so that the comparison's time tells nothing.
-		same := subtle.ConstantTimeCompare(got[:], want[:]) == 1
-		if !same || !strings.EqualFold(kind, "Bearer") || token.IsZero() {
+		same := false
+		for _, token := range tokens {
+			// Sums have one length, so that the comparison's time tells nothing.
+			want := sha256.Sum256([]byte(token.Reveal()))
+			same = subtle.ConstantTimeCompare(got[:], want[:]) == 1 && !token.IsZero() || same
+		}
+		if !same || !strings.EqualFold(kind, "Bearer") {
 			return "", errNoToken
 		}
 		return "token from " + r.RemoteAddr, nil
