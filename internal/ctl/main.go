@@ -140,7 +140,7 @@ answer cannot be reached.`,
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(c.statusCommand(), c.swarmCommand(), c.peerCommand(), c.cacheCommand(), c.downloadsCommand(),
-		c.explainCommand(), c.imageCommand(), c.checkCommand(), c.bundleCommand(), c.versionCommand(), docsCommand())
+		c.explainCommand(), c.preheatCommand(), c.imageCommand(), c.checkCommand(), c.bundleCommand(), c.versionCommand(), docsCommand())
 	return root
 }
 
