@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/p2pd/p2pd/internal/api"
 )
 
 const (
@@ -22,6 +25,9 @@ const (
 	freshDefault = 1 << 20
 	// freshMost bounds it: the layer is made in memory.
 	freshMost = 256 << 20
+	// forgetTries and forgetPause are the patience with p2pd, which makes a blob
+	// durable after the client has it, and keeps it that long.
+	forgetTries, forgetPause = 20, 100 * time.Millisecond
 )
 
 // freshImage is an image that nobody can have: another one with a layer of
@@ -87,20 +93,35 @@ func (k *checkup) removeFresh(ctx context.Context) (string, error) {
 	if len(k.fresh.blobs) == 0 {
 		return "", skip("none was pushed")
 	}
-	if cl, err := k.cli.p2pd(); err == nil && k.node != nil {
-		for _, d := range k.fresh.blobs {
-			err := cl.do(ctx, http.MethodDelete, "/cache/"+d, nil, nil)
-			if err != nil && !isStatus(err, http.StatusNotFound) {
-				return "", warn("p2pd keeps %s for now, and removes it when it needs the room: %w", d, err)
-			}
-		}
-	}
+	kept := k.forgetFresh(ctx)
 	err := remote.Delete(k.fresh.pushed, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("p2pctl/"+version()))
 	if e, is := errors.AsType[*transport.Error](err); is {
 		switch e.StatusCode {
 		case http.StatusMethodNotAllowed, http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
-			return "", skip("the registry lets nobody delete (%d): have it remove untagged images of %s by itself", e.StatusCode, k.fresh.repository)
+			return "", errors.Join(kept, skip("the registry lets nobody delete (%d): have it remove untagged images of %s by itself", e.StatusCode, k.fresh.repository))
 		}
 	}
-	return "", err
+	return "", errors.Join(kept, err)
+}
+
+// forgetFresh removes the image's blobs from p2pd's store. One that stays is no
+// failure: p2pd removes it when it needs the room.
+func (k *checkup) forgetFresh(ctx context.Context) error {
+	cl, err := k.cli.p2pd()
+	if err != nil || k.node == nil {
+		return nil //nolint:nilerr // there is no p2pd to remove it from
+	}
+	for _, d := range k.fresh.blobs {
+		for tries := range forgetTries {
+			var gone api.PruneResult
+			err = cl.do(ctx, http.MethodDelete, "/cache/"+d, nil, &gone)
+			if !isStatus(err, http.StatusConflict) || tries == forgetTries-1 || pause(ctx, forgetPause) != nil {
+				break
+			}
+		}
+		if err != nil && !isStatus(err, http.StatusNotFound) {
+			return warn("p2pd keeps %s for now: %w", d, err)
+		}
+	}
+	return nil
 }
