@@ -58,6 +58,7 @@ var houses = []house{
 	{"pkg/scheduler", 1},
 	{"internal/egress", 1},
 	{"internal/pulls", 1},
+	{"internal/tracing", 1},
 	{"pkg/piece", 0},
 	{"internal/api", 0},
 	{"internal/journal", 0},

@@ -78,7 +78,8 @@ hasnt lean 'kind: StatefulSet'
 hasnt lean 'preStop'
 hasnt lean 'containerd.sock'
 render full --set podMonitor.enabled=true,node.config.store.capacity=50GiB,imagePullSecrets={pull},containerd.registries={a.example},containerd.existing=true \
-  --set-json 'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]' --set node.podLabels.team=a,scheduler.podAnnotations.x=y
+  --set-json 'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]' --set node.podLabels.team=a,scheduler.podAnnotations.x=y,node.config.tracing.enabled=true,node.env[0].name=OTEL_TRACES_SAMPLER,node.env[0].value=always_on
+has full 'name: OTEL_TRACES_SAMPLER'
 has full 'capacity: 50GiB'
 has full 'registry=a.example'
 # Nothing of the Prometheus operator's where it is not.

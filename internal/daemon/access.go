@@ -14,6 +14,7 @@ import (
 	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
+	"github.com/p2pd/p2pd/internal/tracing"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -21,12 +22,13 @@ import (
 // gate is the decision who may have what, as the mirror sees it, together
 // with the origin that content is read from in the name of whoever may.
 type gate struct {
-	o *origin.Origin
-	g *access.Gate
+	o      *origin.Origin
+	g      *access.Gate
+	tracer *tracing.Tracer // nil: nobody traces
 }
 
 // newGate puts the gate before an origin.
-func newGate(c NodeConfig, o *origin.Origin, others access.Commons, log *slog.Logger) (gate, error) {
+func newGate(c NodeConfig, o *origin.Origin, others access.Commons, tracer *tracing.Tracer, log *slog.Logger) (gate, error) {
 	stale := make(map[string]bool) // registries, or suffixes, whose tags may be repeated
 	for _, r := range c.Registries {
 		stale[origin.CanonicalHost(r.Host)] = r.ServeStale > 0
@@ -40,7 +42,7 @@ func newGate(c NodeConfig, o *origin.Origin, others access.Commons, log *slog.Lo
 		Origin: asker{o, stale}, Commons: others, Mode: c.Access.mode, Log: log,
 		Table: access.TableConfig{AllowRecent: c.Access.OnOriginDown == "allowRecent", Recent: time.Duration(c.Access.Recent)},
 	})
-	return gate{o, g}, err
+	return gate{o, g, tracer}, err
 }
 
 // Resolve implements mirror.Access.
@@ -101,23 +103,24 @@ func told(err error) error {
 }
 
 func (g gate) granted(may access.Grant) mirror.Grant {
-	return granted{viewOf(g.o, may.Caller), may.Repo}
+	return granted{g, viewOf(g.o, may.Caller), may.Repo}
 }
 
 // granted reads at the origin in the name of whoever has the right.
 type granted struct {
+	gate gate
 	v    origin.View
 	repo access.Repo
 }
 
 func (g granted) Blob(d piece.Digest) (peer.Source, error) {
 	s, err := g.v.Blob(g.repo.Host, g.repo.Name, d)
-	return s, known(err)
+	return g.gate.traced(s, d, known(err))
 }
 
 func (g granted) Manifest(d piece.Digest) (peer.Source, error) {
 	s, err := g.v.Manifest(g.repo.Host, g.repo.Name, d)
-	return s, known(err)
+	return g.gate.traced(s, d, known(err))
 }
 
 // metrics count decisions. None of them says whose, or about what.

@@ -22,6 +22,7 @@ type NodeConfig struct {
 	Limits             LimitsConfig   `json:"limits"`
 	Topology           TopologyConfig `json:"topology"`
 	Log                LogConfig      `json:"log"`
+	Tracing            TracingConfig  `json:"tracing"`
 }
 
 // MirrorConfig is containerd's side.
@@ -103,6 +104,12 @@ type TopologyConfig struct {
 type LogConfig struct {
 	Level  string `json:"level"`
 	Format string `json:"format"`
+}
+
+// TracingConfig is about traces of pulls; where they go, OTEL_* variables of the
+// environment say.
+type TracingConfig struct {
+	Enabled bool `json:"enabled"`
 }
 
 // HubConfig is the configuration of the scheduler.

@@ -21,6 +21,7 @@ import (
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/store"
 	"github.com/p2pd/p2pd/internal/throttle"
+	"github.com/p2pd/p2pd/internal/tracing"
 	"github.com/p2pd/p2pd/internal/transport"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -40,6 +41,7 @@ type Node struct {
 	may       gate
 	journal   journal.Journal
 	pulls     *pulls.Tracker
+	tracer    *tracing.Tracer      // nil unless enabled
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
 	preheats  *preheat.Agent       // as client
@@ -86,11 +88,14 @@ func (n *Node) open() (err error) {
 	if n.papers, err = newPapers(n.cfg, string(id)); err != nil {
 		return err
 	}
+	if err := n.newTracer(string(id)); err != nil {
+		return err
+	}
 	if n.net, err = transport.New(transport.Config{
 		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
 		Upload: throttle.NewLimiter(int64(n.cfg.Limits.Upload)), Download: download,
-		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Logger: n.log,
+		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Tracer: n.tracer, Logger: n.log,
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
@@ -111,7 +116,7 @@ func (n *Node) wire() (err error) {
 	n.peer = peer.New(peer.Config{
 		Journal: &n.journal, Directory: directory, Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
 	})
-	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.log); err != nil {
+	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.tracer, n.log); err != nil {
 		return err
 	}
 	engine := blobs{n.peer}
@@ -125,7 +130,7 @@ func (n *Node) wire() (err error) {
 	}
 	n.pulls = pulls.New(pulls.Config{Registry: n.origin.Label, Registries: n.origin.Labels()})
 	n.mirror, err = mirror.New(mirror.Config{
-		Journal: &n.journal, Label: n.origin.Label, Pulls: n.pulls,
+		Journal: &n.journal, Label: n.origin.Label, Pulls: n.pulls, Tracer: n.tracer,
 		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
@@ -196,6 +201,9 @@ func (n *Node) HTTPAddr() net.Addr { return n.httpL.Addr() }
 func (n *Node) Run(ctx context.Context) error {
 	admin := newAdmin(n.metricsHandler(), n.cfg.HTTP.Pprof, n.checks(ctx))
 	parts := []part{{"health and metrics", func(ctx context.Context) error { return serveAdmin(ctx, n.httpL, admin) }}}
+	if n.tracer != nil {
+		parts = append(parts, part{"tracing", n.tracer.Run})
+	}
 	local := n.localHandler()
 	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
 	if n.hub != nil {
@@ -264,10 +272,13 @@ func (n *Node) abandon() {
 			_ = l.Close()
 		}
 	}
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
 	if n.net != nil {
-		done, cancel := context.WithCancel(context.Background())
-		cancel()
 		_ = n.net.Run(done, n.peer)
+	}
+	if n.tracer != nil {
+		_ = n.tracer.Run(done)
 	}
 	if n.store != nil {
 		_ = n.store.Close()

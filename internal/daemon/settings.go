@@ -43,6 +43,7 @@ func (c *NodeConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &c.Topology.Zone, "topology-zone", "`zone` of this node")
 	text(fs, &c.Topology.Rack, "topology-rack", "`rack` of this node")
 	c.Log.flags(fs)
+	fs.BoolVar(&c.Tracing.Enabled, "tracing", c.Tracing.Enabled, "make traces of pulls, and send them where OpenTelemetry's OTEL_* variables say")
 }
 
 // Flags declares a flag for each key. Flags write into c; their defaults are

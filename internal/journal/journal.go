@@ -77,9 +77,19 @@ const (
 // givenMost bounds the sources that are remembered of one blob.
 const givenMost = 64
 
+// Listener hears what is noted, at once. It must not block.
+type Listener interface {
+	Noted(name string, at time.Time, k Kind, text string)
+	Settled(name string, given []Given)
+}
+
 // Journal is the stories. The zero value is ready, nil remembers nothing, and
 // it is safe for concurrent use.
 type Journal struct {
+	// Listener hears of all that is noted; nil: nobody does. It is set before
+	// anything is.
+	Listener Listener
+
 	mu      sync.Mutex // guards what follows
 	stories map[string]*list.Element
 	order   list.List // of *Story, the one noted last in front
@@ -89,6 +99,9 @@ type Journal struct {
 func (j *Journal) Note(name string, at time.Time, k Kind, text string) {
 	if j == nil {
 		return
+	}
+	if j.Listener != nil {
+		j.Listener.Noted(name, at, k, text)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -114,6 +127,9 @@ func (j *Journal) Note(name string, at time.Time, k Kind, text string) {
 func (j *Journal) Settle(name string, given []Given) {
 	if j == nil {
 		return
+	}
+	if j.Listener != nil {
+		j.Listener.Settled(name, given)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

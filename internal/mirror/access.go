@@ -28,6 +28,7 @@ func (m *Mirror) admit(x *exchange) error {
 	}
 	ctx, cancel := x.promptly(nil)
 	defer cancel()
+	defer x.span.Step("access")()
 	var err error
 	x.grant, err = m.cfg.Access.Admit(ctx, x.asked(), x.target.kind, x.target.digest)
 	if err != nil {
@@ -38,6 +39,7 @@ func (m *Mirror) admit(x *exchange) error {
 
 // resolve asks the origin what the tag stands for, in the client's name.
 func (m *Mirror) resolve(ctx context.Context, x *exchange) (Descriptor, error) {
+	defer x.span.Step("resolve")()
 	r, err := m.cfg.Access.Resolve(ctx, x.asked(), x.target.tag)
 	if err != nil {
 		return Descriptor{}, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/pulls"
+	"github.com/p2pd/p2pd/internal/tracing"
 )
 
 // exchange is one request and what became of it. It hands w to content as it
@@ -31,6 +32,7 @@ type exchange struct {
 	// nil if none is.
 	pull    pulls.Answer
 	content Content
+	span    *tracing.Request // nil without a Tracer
 
 	status  int   // 0 until the header is sent
 	sent    int64 // bytes of content
@@ -121,6 +123,7 @@ func (x *exchange) finish(thrown any) {
 	}
 	x.m.counters.ended(Ending{x.m.cfg.Label(x.host), x.target.kind, x.outcome})
 	x.pulled()
+	x.traced()
 	x.note()
 	x.log()
 	if aborted {

@@ -24,6 +24,7 @@ func (m *Mirror) answerTag(x *exchange) error {
 	}
 	x.noteTag(desc.Digest)
 	m.cfg.Pulls.Named(x.began, x.kept(desc.Digest))
+	x.span.Names(desc.Digest)
 	if desc.Size >= 0 {
 		if err := fitsDocument(desc.Size); err != nil {
 			return err

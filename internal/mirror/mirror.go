@@ -9,6 +9,7 @@ import (
 
 	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/pulls"
+	"github.com/p2pd/p2pd/internal/tracing"
 )
 
 // Config is what a Mirror needs. Blobs and Registries must be set; zero
@@ -49,6 +50,8 @@ type Config struct {
 	// Pulls is told of the requests for images, to know how long pulls take;
 	// nil: nobody is.
 	Pulls *pulls.Tracker
+	// Tracer makes spans of requests; nil: nobody does.
+	Tracer *tracing.Tracer
 	// Journal remembers what clients did not get, for people; nil: nobody.
 	Journal *journal.Journal
 	Log     *slog.Logger // nil discards
@@ -175,6 +178,7 @@ func (m *Mirror) answer(x *exchange) error {
 		return bad
 	}
 	x.pulling()
+	x.tracing()
 	if err := m.admit(x); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/pulls"
+	"github.com/p2pd/p2pd/internal/tracing"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -57,8 +58,31 @@ func (x *exchange) pulled() {
 	x.m.cfg.Pulls.Answered(time.Now(), x.pull)
 }
 
+// tracing begins the span of a request, and traced ends it.
+func (x *exchange) tracing() {
+	if t := x.m.cfg.Tracer; t != nil {
+		w := tracing.What{Kind: x.target.kind.String(), Host: strings.Clone(x.host), Repo: strings.Clone(x.target.name), Tag: strings.Clone(x.target.tag), Digest: x.target.digest}
+		x.span = t.Request(x.began, w, x.r.Header)
+	}
+}
+
+func (x *exchange) traced() {
+	if x.span == nil {
+		return
+	}
+	how := tracing.Result{Outcome: x.outcome.String(), Status: x.status, Bytes: x.sent}
+	how.Failed = x.outcome == Failed || x.outcome == Cut || x.outcome == Panicked
+	if x.content != nil {
+		how.Offset, how.Size, how.Source = x.pull.Off, x.pull.Size, string(x.pull.Source)
+	}
+	x.span.End(time.Now(), how)
+}
+
 // read says that the client got a manifest, and what that lists.
 func (x *exchange) read(d piece.Digest, doc document) {
+	if x.span != nil {
+		x.span.Names(doc.children()...)
+	}
 	if doc.index {
 		for _, p := range doc.parts {
 			x.m.cfg.Pulls.Named(x.began, x.kept(p.digest))

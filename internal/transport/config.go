@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	"golang.org/x/time/rate"
+
+	"github.com/p2pd/p2pd/internal/tracing"
 )
 
 // Where a peer listens unless it is told otherwise.
@@ -40,6 +42,8 @@ type Config struct {
 	Members Members
 	// Limits bounds what others may use.
 	Limits Limits
+	// Tracer makes spans of pieces that are fetched and given; nil: nobody does.
+	Tracer *tracing.Tracer
 	// Logger may be nil.
 	Logger *slog.Logger
 }

@@ -78,10 +78,13 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 	c.count.fetches.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
 	detach := context.AfterFunc(c.life, cancel)
-	end := func() { detach(); cancel() }
+	headers := make(http.Header)
+	ended := c.cfg.Tracer.Fetch(d, string(from.ID), off, n, headers)
+	end := func() { detach(); cancel(); ended(nil) }
 	var conn net.Conn
-	res, err := c.ask(httptrace.WithClientTrace(ctx, tracing(&conn)), from, d, off, n)
+	res, err := c.ask(httptrace.WithClientTrace(ctx, watching(&conn)), from, d, off, n, headers)
 	if err != nil {
+		ended(err)
 		end()
 		c.count.fetchesFailed.Add(1)
 		return nil, fmt.Errorf("fetch %s from peer %s: %w", d.Short(), from.ID, err)
@@ -96,8 +99,9 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 	}, nil
 }
 
-// ask makes the request and checks the header of the response.
-func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, off, n int64) (*http.Response, error) {
+// ask makes the request, with further headers, and checks the header of the
+// response.
+func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, off, n int64, headers http.Header) (*http.Response, error) {
 	if off < 0 || n <= 0 || n > maxRange {
 		return nil, fmt.Errorf("range of %d bytes at %d cannot be asked for", n, off)
 	}
@@ -112,14 +116,12 @@ func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, o
 	if c.cfg.ClearBulk {
 		scheme = "http"
 	}
+	headers["Range"], headers["User-Agent"] = []string{fmt.Sprintf("bytes=%d-%d", off, off+n-1)}, nil
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    &url.URL{Scheme: scheme, Host: route, Path: blobPath + d.String()},
 		Host:   from.Bulk,
-		Header: http.Header{
-			"Range":      {fmt.Sprintf("bytes=%d-%d", off, off+n-1)},
-			"User-Agent": nil,
-		},
+		Header: headers,
 	}).WithContext(ctx)
 	if c.cfg.ClearBulk {
 		req.Header.Set(childHeader, c.self.String())

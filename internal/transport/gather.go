@@ -84,7 +84,7 @@ func (g *gather) want(elapsed time.Duration) int {
 	return int(want)
 }
 
-// tracing tells which connection a request goes out on.
-func tracing(conn *net.Conn) *httptrace.ClientTrace {
+// watching tells which connection a request goes out on.
+func watching(conn *net.Conn) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { *conn = info.Conn }}
 }

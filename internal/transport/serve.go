@@ -29,7 +29,8 @@ import (
 //	400  malformed        403  not admitted
 //	404  peer.ErrNotHeld  503  peer.ErrBusy
 //
-// There are no other methods, paths, ranges or codings.
+// There are no other methods, paths, ranges or codings. A child that traces its
+// pulls adds the header traceparent (W3C Trace Context).
 const (
 	blobPath = "/v1/blobs/"
 	// maxRange is the most bytes in one request: some pieces of the largest
@@ -45,7 +46,7 @@ const (
 	// is above fetchIdle, so that the child is first and no request meets
 	// a connection that is being closed.
 	serveIdle = 2 * time.Minute
-	// maxHeader is ample: a request has three headers.
+	// maxHeader is ample: a request has four headers.
 	maxHeader = 4 << 10
 )
 
@@ -160,6 +161,8 @@ func (s *server) answer(w *response, r *http.Request) (status int, err error) {
 		return http.StatusInternalServerError, fmt.Errorf("open upload: %w", err)
 	}
 	defer upload.Close()
+	ended := s.cfg.Tracer.Upload(d, string(id), off, n, r.Header)
+	defer func() { ended(err) }()
 	s.count.servesRunning.Add(1)
 	defer s.count.servesRunning.Add(-1)
 
