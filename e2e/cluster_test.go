@@ -63,6 +63,9 @@ func (c *cluster) pulledOnce(ctx context.Context, t *testing.T) {
 	if got, most := tally.Requests[lab.TagHead]+tally.Requests[lab.TagGet], nodes; got > most {
 		t.Errorf("the origin resolved the tag %d times, want at most %d, once a node", got, most)
 	}
+	if got := c.sum(ctx, t, lab.PullsCompleted); got != nodes {
+		t.Errorf("%d pulls of the image were seen to end with all of it, want %d", got, nodes)
+	}
 	wanted := nodes*c.image.Bytes - tally.BlobBytes
 	if got := c.sum(ctx, t, lab.ReceivedFromPeers); got < wanted {
 		t.Errorf("nodes received %d bytes from each other, want at least the %d that the origin did not send", got, wanted)
