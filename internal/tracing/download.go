@@ -41,9 +41,8 @@ func (t *Tracer) Noted(name string, at time.Time, k journal.Kind, text string) {
 	defer t.mu.Unlock()
 	d := t.downloads[name]
 	if d == nil {
-		parent := trace.ContextWithSpanContext(context.Background(), t.asked[name])
 		d = &download{}
-		d.ctx, d.span = t.tracer.Start(parent, "download", trace.WithTimestamp(at), trace.WithAttributes(attribute.String("p2pd.digest", name)))
+		d.ctx, d.span = t.tracer.Start(t.forWhom(name, at), "download", trace.WithTimestamp(at), trace.WithAttributes(attribute.String("p2pd.digest", name)))
 		t.downloads[name] = d
 	}
 	event := []trace.EventOption{trace.WithTimestamp(at)}
@@ -84,7 +83,7 @@ func (t *Tracer) Settled(name string, given []journal.Given) {
 // is nil past the limit of spans for pieces, if it is one of those.
 func (t *Tracer) child(digest, name string, ofPiece bool, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	t.mu.Lock()
-	parent := trace.ContextWithSpanContext(context.Background(), t.asked[digest])
+	parent := t.forWhom(digest, time.Now())
 	if d := t.downloads[digest]; d != nil {
 		parent = d.ctx
 		if ofPiece {

@@ -63,6 +63,7 @@ type Request struct {
 	pull *pull
 	span trace.Span
 	ctx  context.Context
+	at   time.Time // when it came
 }
 
 // Request begins the span of a request that came at a time. It belongs to the
@@ -82,18 +83,27 @@ func (t *Tracer) Request(at time.Time, w What, headers http.Header) *Request {
 	} else {
 		span.SetAttributes(attribute.String("p2pd.digest", w.Digest.String()))
 		t.mu.Lock()
-		t.remember(w.Digest, span.SpanContext())
+		t.remember(w.Digest, asker{span.SpanContext(), at})
 		t.mu.Unlock()
 	}
-	return &Request{t: t, what: w, pull: p, span: span, ctx: ctx}
+	return &Request{t: t, what: w, pull: p, span: span, ctx: ctx, at: at}
 }
 
 // remember keeps in mind who asks for a blob. mu is held.
-func (t *Tracer) remember(d piece.Digest, by trace.SpanContext) {
+func (t *Tracer) remember(d piece.Digest, by asker) {
 	if len(t.asked) >= namesMost {
 		clear(t.asked) // their downloads begin within moments, if ever
 	}
 	t.asked[d.String()] = by
+}
+
+// forWhom is the context of who asked for a blob not long before a time; of
+// nobody, if it is for nobody in particular. mu is held.
+func (t *Tracer) forWhom(digest string, now time.Time) context.Context {
+	if a, known := t.asked[digest]; known && now.Sub(a.at) <= quietFor {
+		return trace.ContextWithSpanContext(context.Background(), a.by)
+	}
+	return context.Background()
 }
 
 // pullOf is the pull that something belongs to, which may begin with it.
@@ -148,7 +158,7 @@ func (r *Request) Names(digests ...piece.Digest) {
 	for _, d := range digests {
 		r.t.know(r.pull, What{Host: r.what.Host, Repo: r.what.Repo, Digest: d}.name())
 		if r.what.Tag != "" { // its manifest is opened for this very request
-			r.t.remember(d, r.span.SpanContext())
+			r.t.remember(d, asker{r.span.SpanContext(), r.at})
 		}
 	}
 }

@@ -44,8 +44,14 @@ type Tracer struct {
 
 	mu        sync.Mutex // guards what follows
 	pulls     map[string]*pull
-	asked     map[string]trace.SpanContext // the request that last asked for a blob, by its digest
-	downloads map[string]*download         // by digest
+	asked     map[string]asker     // who last asked for a blob, by its digest
+	downloads map[string]*download // by digest
+}
+
+// asker is a request, and when it came.
+type asker struct {
+	by trace.SpanContext
+	at time.Time
 }
 
 // New makes a tracer. It connects to nobody yet.
@@ -72,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Tracer, error) {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(who), sdktrace.WithBatcher(&patient{SpanExporter: exporter, log: cfg.Logger}))
 	return &Tracer{
 		provider: provider, tracer: provider.Tracer(scope, trace.WithInstrumentationVersion(cfg.Version)),
-		pulls: make(map[string]*pull), asked: make(map[string]trace.SpanContext), downloads: make(map[string]*download),
+		pulls: make(map[string]*pull), asked: make(map[string]asker), downloads: make(map[string]*download),
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.uber.org/goleak"
@@ -66,7 +67,8 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// tree is the spans as lines: each below its parent's, in the order of names.
+// tree is the spans as lines: each below its parent's, in the order of names, and
+// those with more children first.
 func tree(spans []sdktrace.ReadOnlySpan) (lines []string) {
 	var under func(parent, indent string)
 	under = func(parent, indent string) {
@@ -76,7 +78,9 @@ func tree(spans []sdktrace.ReadOnlySpan) (lines []string) {
 				here = append(here, s)
 			}
 		}
-		slices.SortStableFunc(here, func(a, b sdktrace.ReadOnlySpan) int { return strings.Compare(a.Name(), b.Name()) })
+		slices.SortStableFunc(here, func(a, b sdktrace.ReadOnlySpan) int {
+			return cmp.Or(strings.Compare(a.Name(), b.Name()), cmp.Compare(b.ChildSpanCount(), a.ChildSpanCount()))
+		})
 		for _, s := range here {
 			lines = append(lines, indent+s.Name())
 			under(s.SpanContext().SpanID().String(), indent+"  ")
@@ -126,7 +130,7 @@ func TestAPullIsATree(t *testing.T) {
 		"pull", "  serve blob", "    download", "      fetch from peer", "      read from registry", "  serve manifest", "  serve tag", "    resolve",
 		"pull", "  serve tag",
 	}
-	if diff := cmp.Diff(want, tree(spans)); diff != "" {
+	if diff := gocmp.Diff(want, tree(spans)); diff != "" {
 		t.Errorf("spans (-want +got):\n%s", diff)
 	}
 	for _, s := range spans {
@@ -194,6 +198,18 @@ func TestAPullEnds(t *testing.T) {
 	}
 	if pulls != 2 {
 		t.Errorf("%d pulls, want 2", pulls)
+	}
+}
+
+// What begins long after somebody has asked is not for them.
+func TestADownloadForNobody(t *testing.T) {
+	t.Parallel()
+	b, now, d := newBench(t), time.Unix(1000, 0), piece.Sum([]byte("layer"))
+	b.Request(now, what("blob", "layer"), nil).End(now, Result{})
+	b.Noted(d.String(), now.Add(quietFor+1), journal.Joined, "")
+	b.Settled(d.String(), nil)
+	if diff := gocmp.Diff([]string{"download", "pull", "  serve blob"}, tree(b.end())); diff != "" {
+		t.Errorf("spans (-want +got):\n%s", diff)
 	}
 }
 
