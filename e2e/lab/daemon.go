@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -93,6 +94,12 @@ func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 // StartSchedulerOf starts one of several schedulers, or starts it again. They
 // are all at one place, at ports of their own.
 func (l *Lab) StartSchedulerOf(ctx context.Context, i, of int) (*Daemon, error) {
+	return l.StartSchedulerWith(ctx, i, of, nil)
+}
+
+// StartSchedulerWith is StartSchedulerOf with more in its configuration, or
+// other things under a key.
+func (l *Lab) StartSchedulerWith(ctx context.Context, i, of int, more map[string]any) (*Daemon, error) {
 	p := l.Net.Scheduler
 	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort + i*schedulerPorts)}
 	config := map[string]any{
@@ -108,6 +115,7 @@ func (l *Lab) StartSchedulerOf(ctx context.Context, i, of int) (*Daemon, error) 
 			"advertise": p.At(schedulerPort + i*schedulerPorts),
 		}
 	}
+	maps.Copy(config, more)
 	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, config)
 }
 

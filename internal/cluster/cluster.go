@@ -130,6 +130,7 @@ func (c *Cluster) memberlist() (*memberlist.Config, error) {
 	// Some few members: one that is silent is known to be dead after 3 s or so.
 	mc.ProbeInterval, mc.ProbeTimeout = 500*time.Millisecond, 250*time.Millisecond
 	mc.PushPullInterval = 10 * time.Second
+	mc.TCPTimeout = 5 * time.Second // longer than it takes to notice that one is dead
 	return mc, nil
 }
 
@@ -145,13 +146,17 @@ func split(address string) (host string, port int, err error) {
 // Tell has all schedulers that are up hear something, each once, but for those
 // that cannot be reached now: they ask for News when they come back.
 func (c *Cluster) Tell(news []byte) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for _, m := range c.list.Members() {
 		if m.Name == c.list.LocalNode().Name {
 			continue
 		}
-		if err := c.list.SendReliable(m, news); err != nil {
-			c.log.Warn("a scheduler was not told", "scheduler", string(m.Meta), "err", err)
-		}
+		wg.Go(func() { // one that is dead holds up no other
+			if err := c.list.SendReliable(m, news); err != nil {
+				c.log.Warn("a scheduler was not told", "scheduler", string(m.Meta), "err", err)
+			}
+		})
 	}
 }
 

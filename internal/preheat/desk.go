@@ -32,6 +32,9 @@ const (
 	// renewEvery is how often a login is traded anew for nodes that still fetch:
 	// tokens of registries last five minutes or more.
 	renewEvery = 4 * time.Minute
+	// hearWithin is how long news of a job may be on their way from another
+	// scheduler, and hearEvery how often it is looked for meanwhile.
+	hearWithin, hearEvery = 2 * time.Second, 50 * time.Millisecond
 )
 
 // Config is what a Desk is made of. Registries and Peers must be set.
@@ -142,15 +145,27 @@ func (k *Desk) Jobs() []api.Preheat {
 	return all
 }
 
-// Job is one with its nodes; false if it is not known.
-func (k *Desk) Job(id int64) (api.Preheat, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	j := k.table.jobs[scheduler.PreheatJob(id)]
-	if j == nil {
-		return api.Preheat{}, false
+// Job is one with its nodes; false if it is not known. Where there are other
+// schedulers, one that is not known is waited for a moment: whoever created it there
+// may ask here at once.
+func (k *Desk) Job(ctx context.Context, id int64) (api.Preheat, bool) {
+	for deadline := time.Now().Add(hearWithin); ; {
+		k.mu.Lock()
+		j, alone := k.table.jobs[scheduler.PreheatJob(id)], len(k.names) < 2
+		var p api.Preheat
+		if j != nil {
+			p = j.shown(true)
+		}
+		k.mu.Unlock()
+		if j != nil || alone || time.Now().After(deadline) {
+			return p, j != nil
+		}
+		select {
+		case <-time.After(hearEvery):
+		case <-ctx.Done():
+			return p, false
+		}
 	}
-	return j.shown(true), true
 }
 
 // Cancel ends a job; one that has ended stays as it is. False if it is not known.
@@ -227,6 +242,9 @@ func (k *Desk) Run(ctx context.Context) error {
 
 // turn looks at every job that this scheduler drives.
 func (k *Desk) turn(ctx context.Context) {
+	if !k.busy() {
+		return // ten thousand peers are not to be listed for nothing
+	}
 	peers, err := k.cfg.Peers.Peers(ctx)
 	if err != nil {
 		return // it is stopping
@@ -236,6 +254,13 @@ func (k *Desk) turn(ctx context.Context) {
 		attached[p.ID] = true
 	}
 	k.cfg.Peers.Pass(k.drive(ctx, time.Now(), peers, attached))
+}
+
+// busy reports whether there is anything to do.
+func (k *Desk) busy() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.unsent) > 0 || k.table.running() > 0
 }
 
 // drive does a turn, and returns what nodes are to be told.

@@ -63,7 +63,7 @@ func TestAJob(t *testing.T) {
 			t.Fatalf("created: %+v, %v", j, err)
 		}
 		time.Sleep(5 * time.Second)
-		j, _ = k.Job(j.ID)
+		j, _ = k.Job(t.Context(), j.ID)
 		if j.State != api.PreheatRunning || j.Done != 1 || j.Bytes <= j.OfAll/2 || j.Bytes >= j.OfAll {
 			t.Errorf("half-way: %+v", j)
 		}
@@ -213,7 +213,7 @@ func TestCancel(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		close(e.go_)
 		time.Sleep(10 * time.Second)
-		if j, _ := k.Job(j.ID); j.State != api.PreheatCancelled || j.Done != 0 {
+		if j, _ := k.Job(t.Context(), j.ID); j.State != api.PreheatCancelled || j.Done != 0 {
 			t.Errorf("later: %+v", j)
 		}
 		if again, ok := k.Cancel(j.ID, "again"); !ok || again.Error != "no more" {
@@ -334,9 +334,16 @@ func TestAnyDeskAnswers(t *testing.T) {
 						t.Errorf("in the end: %+v", got)
 					}
 				}
+				again, err := desks[1].Create(api.PreheatRequest{Image: host + "/team/app:v1"})
+				if _, ok := desks[2].Job(t.Context(), again.ID); err != nil || !ok {
+					t.Errorf("a job that another one has just taken: %v, %v", ok, err)
+				}
+				if _, ok := desks[2].Job(t.Context(), again.ID+1); ok {
+					t.Error("a job that nobody has taken is known")
+				}
 				late := NewDesk(Config{Registries: w, Peers: w, Self: "four:1"})
 				late.Heard(desks[1].News())
-				if got, ok := late.Job(j.ID); !ok || got.State != api.PreheatSucceeded || got.Done != 2 {
+				if got, ok := late.Job(t.Context(), j.ID); !ok || got.State != api.PreheatSucceeded || got.Done != 2 {
 					t.Errorf("one that comes later: %v %+v", ok, got)
 				}
 			})

@@ -238,13 +238,13 @@ var errTest = errors.New("no such luck")
 func job(t *testing.T, k *Desk, id int64, state string) api.Preheat {
 	t.Helper()
 	for range 4000 {
-		j, ok := k.Job(id)
+		j, ok := k.Job(t.Context(), id)
 		if ok && j.State == state {
 			return j
 		}
 		time.Sleep(time.Second)
 	}
-	j, ok := k.Job(id)
+	j, ok := k.Job(t.Context(), id)
 	t.Fatalf("job: %v %+v, want %s", ok, j, state)
 	return j
 }

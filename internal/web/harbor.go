@@ -261,7 +261,7 @@ func (h *Hooks) showJob(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, invalid(fmt.Sprintf("%.40q is no job's number", r.PathValue("id")), "")
 	}
-	j, ok := h.cfg.Desk.Job(id)
+	j, ok := h.cfg.Desk.Job(r.Context(), id)
 	if !ok {
 		return nil, absent(fmt.Sprintf("there is no job %d", id), "it ended more than a day ago, or went with the last scheduler that knew it")
 	}

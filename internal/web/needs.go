@@ -26,7 +26,7 @@ type Preheats interface {
 	// Jobs are all that are known, the newest first, without their nodes.
 	Jobs() []api.Preheat
 	// Job is one with its nodes; false if it is not known.
-	Job(id int64) (api.Preheat, bool)
+	Job(ctx context.Context, id int64) (api.Preheat, bool)
 	// Cancel ends one, if it runs; false if it is not known.
 	Cancel(id int64, why string) (api.Preheat, bool)
 }

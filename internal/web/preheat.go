@@ -50,7 +50,7 @@ func (s *Server) preheat(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, ok := s.cfg.Preheats.Job(id)
+	j, ok := s.cfg.Preheats.Job(r.Context(), id)
 	if !ok {
 		return nil, noJob(id)
 	}

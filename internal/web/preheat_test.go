@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func (p *preheats) find(id int64) *api.Preheat {
 	return nil
 }
 
-func (p *preheats) Job(id int64) (api.Preheat, bool) {
+func (p *preheats) Job(_ context.Context, id int64) (api.Preheat, bool) {
 	if j := p.find(id); j != nil {
 		return *j, true
 	}
