@@ -104,7 +104,8 @@ func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
 		c.server = freePort(t)
 	}
 	at := freePort(t)
-	startProcess(t, "scheduler", "--listen", at, "--http-listen", "127.0.0.1:0", "--admin-listen", c.server, "--admin-token-file", c.tokenFile, "--membership-mode", "open")
+	startProcess(t, "scheduler", "--listen", at, "--http-listen", "127.0.0.1:0", "--admin-listen", c.server, "--admin-token-file", c.tokenFile, "--membership-mode", "open",
+		"--preheat-registries", c.registry+"=http://"+c.registry)
 	for i := range nodes {
 		n := node{mirror: freePort(t), socket: filepath.Join(dir, fmt.Sprint("n", i), "p2pd.sock")}
 		startProcess(t, "p2pd", "--mirror-listen", n.mirror, "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",

@@ -52,6 +52,15 @@ func TestTheLivePage(t *testing.T) {
 	b.eval("location.hash = '#/peers'")
 	b.until("document.getElementById('peerRows').rows.length === 2")
 	b.shoot("peers.png")
+	c.push(t, "2", random3(t))
+	b.eval("location.hash = '#/preheats'")
+	b.until("!document.getElementById('noJobs').hidden")
+	job := strings.TrimPrefix(strings.TrimSpace(c.run(t, 0, "preheat", "create", c.registry+"/team/app:2", "--all", "--wait", "-o", "name")), "preheat/")
+	b.until("document.getElementById('jobRows').innerText.includes('succeeded') && document.getElementById('jobRows').innerText.includes('100 %')")
+	b.shoot("preheats.png")
+	b.eval("location.hash = '#/preheat/" + job + "'")
+	b.until("document.getElementById('nodeRows').rows.length === 2 && document.getElementById('jobText').textContent.includes('2 of 2 nodes have all')")
+	b.shoot("preheat.png")
 	if got := b.eval("performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin) || e.name.startsWith('data:'))"); got != "true" {
 		t.Errorf("something comes from elsewhere: %s", b.eval("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))"))
 	}

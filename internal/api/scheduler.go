@@ -213,4 +213,6 @@ type Snapshot struct {
 	Swarms []Swarm `json:"swarms"`
 	// Swarm is the one that was asked for, if it is there.
 	Swarm *SwarmDetail `json:"swarm,omitempty"`
+	// Preheats are the newest jobs, without their nodes.
+	Preheats []Preheat `json:"preheats"`
 }

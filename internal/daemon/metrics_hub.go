@@ -36,6 +36,7 @@ func (h *Hub) metrics() []metrics.Metric {
 			metrics.By("state", "alive", s.Alive), metrics.By("state", "gone", s.Gone),
 		}})
 	}
+	ms = append(ms, h.preheatMetrics()...)
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 	defer cancel()
 	c, err := h.coreStats(ctx)

@@ -66,6 +66,7 @@ type Desk struct {
 	lookedUp map[scheduler.PreheatJob]bool // being looked up now
 	unsent   []scheduler.Decision          // for the next turn
 	untold   map[scheduler.PreheatJob]bool // to other schedulers
+	stats    Stats
 }
 
 // NewDesk makes one. Run must be called for anything to happen to jobs.
@@ -187,6 +188,7 @@ func (k *Desk) Cancel(id int64, why string) (api.Preheat, bool) {
 func (k *Desk) closed(j *Job) {
 	k.log.Info("preheat job has ended", "job", int64(j.ID), "image", j.Spec.Image(), "state", j.State, "err", j.Error)
 	delete(k.secrets, j.ID)
+	k.count(j)
 	k.publish(j)
 	if j.State != api.PreheatSucceeded {
 		k.dismiss(j)

@@ -18,8 +18,8 @@ const (
 	// watchersMost bounds the watchers, and with them what they cost the
 	// brain: a tenth of its time with twenty thousand swarms.
 	watchersMost = 32
-	// snapshotSwarms and snapshotMembers bound a snapshot.
-	snapshotSwarms, snapshotMembers = 50, 200
+	// snapshotSwarms, snapshotMembers and snapshotJobs bound a snapshot.
+	snapshotSwarms, snapshotMembers, snapshotJobs = 50, 200, 50
 )
 
 // watch sends snapshots until the watcher goes away: server-sent events (WHATWG
@@ -72,7 +72,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) snapshot(r *http.Request, swarmOf piece.Digest) (api.Snapshot, error) {
-	snap := api.Snapshot{Meta: api.Of("Snapshot"), At: time.Now().UTC(), Swarms: []api.Swarm{}}
+	jobs := s.cfg.Preheats.Jobs()
+	snap := api.Snapshot{Meta: api.Of("Snapshot"), At: time.Now().UTC(), Swarms: []api.Swarm{}, Preheats: jobs[:min(len(jobs), snapshotJobs)]}
 	var err error
 	if snap.Status, err = s.schedulerStatus(r.Context()); err != nil {
 		return snap, err

@@ -32,7 +32,7 @@ func (p *preheats) Create(r api.PreheatRequest) (api.Preheat, error) {
 	return j, nil
 }
 
-func (p *preheats) Jobs() []api.Preheat { return p.jobs }
+func (p *preheats) Jobs() []api.Preheat { return append([]api.Preheat{}, p.jobs...) }
 
 func (p *preheats) find(id int64) *api.Preheat {
 	for i := range p.jobs {

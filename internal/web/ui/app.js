@@ -64,7 +64,7 @@ function connected(text, lost) {
   $('link').classList.toggle('lost', !!lost);
 }
 
-// page is which one is shown: '', 'peers', or a digest.
+// page is which one is shown: '', 'peers', 'preheats', 'preheat/JOB', or a digest.
 const page = () => {
   const h = location.hash.slice(2);
   return h.startsWith('swarm/') ? h.slice(6) : h;
@@ -75,6 +75,8 @@ function route() {
   $('swarmList').hidden = at !== '';
   $('swarmPage').hidden = !at.startsWith('sha256:');
   $('peerPage').hidden = at !== 'peers';
+  $('jobList').hidden = at !== 'preheats';
+  $('jobPage').hidden = !at.startsWith('preheat/');
   $('overview').hidden = false;
   $('login').hidden = true;
   for (const a of document.querySelectorAll('nav a')) {
@@ -117,6 +119,8 @@ function show(s) {
   overview(s);
   if (!$('swarmList').hidden) swarmTable(s.swarms);
   if (!$('swarmPage').hidden) swarmPage(s.swarm);
+  if (!$('jobList').hidden) jobTable(s.preheats || []);
+  if (!$('jobPage').hidden) jobPage(page().slice('preheat/'.length));
   last = s;
 }
 
@@ -247,6 +251,42 @@ function drawHeat(w, members) {
     }
   });
   $('heat').setAttribute('aria-label', 'Peers by pieces: ' + members.length + ' peers, ' + w.pieces + ' pieces, ' + share(w.progress, 1) + ' are there');
+}
+
+// bar shows a share, in a bar and in figures.
+function bar(part, whole, of) {
+  const b = document.createElement('progress'), td = document.createElement('td');
+  b.value = whole > 0 ? part / whole : 0;
+  b.setAttribute('aria-label', of);
+  td.append(b, ' ' + share(part, whole));
+  return td;
+}
+const failing = (state) => state === 'failed' || state === 'cancelled' ? 'bad' : '';
+
+function jobTable(jobs) {
+  $('noJobs').hidden = jobs.length > 0;
+  $('jobRows').replaceChildren(...jobs.map((j) => row(cell(link('#/preheat/' + j.id, String(j.id))), cell(j.image), cell(j.state, failing(j.state)),
+    cell(String(j.nodes), 'n'), cell(String(j.done), 'n'), cell(String(j.failed), 'n'), bar(j.bytes, j.ofBytes, 'bytes where they should be'), cell(new Date(j.created).toLocaleTimeString()))));
+}
+
+// jobPage asks for the nodes of a job, the ones that are behind first.
+async function jobPage(id) {
+  let j;
+  try {
+    j = await (await ask('/preheats/' + encodeURIComponent(id))).json();
+  } catch (e) {
+    if (e.message !== 'no token') { set('jobText', e.message); $('nodeRows').replaceChildren(); }
+    return;
+  }
+  if (page() !== 'preheat/' + id) return;
+  set('jobTitle', j.image);
+  set('jobText', 'Job ' + j.id + ' is ' + j.state + ': ' + j.done + ' of ' + j.nodes + ' nodes have all of ' + (j.digest || 'it') + ', ' + j.failed + ' failed; ' + bytes(j.bytes) + ' of ' + bytes(j.ofBytes) + ' are there.');
+  set('jobWhy', j.error || '');
+  const rank = { failed: 0, waiting: 1, fetching: 2, done: 3 };
+  const nodes = (j.nodeItems || []).sort((a, b) => rank[a.state] - rank[b.state] || a.bytes - b.bytes || a.peer.localeCompare(b.peer));
+  $('nodeRows').replaceChildren(...nodes.slice(0, 200).map((n) => row(cell(n.node || shortPeer(n.peer)), cell(n.zone || '–'), cell(n.state, failing(n.state)),
+    cell(n.blobs + '/' + n.ofBlobs, 'n'), bar(n.bytes, n.ofBytes, 'bytes that are there'), cell(n.error || '', 'bad'))));
+  set('moreNodes', nodes.length > 200 ? '… and ' + (nodes.length - 200) + ' more nodes; p2pctl preheat show lists all.' : '');
 }
 
 async function morePeers() {
