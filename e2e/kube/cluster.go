@@ -58,7 +58,7 @@ func Start(ctx context.Context, l *lab.Lab, registries map[string]string) (*Clus
 		return nil, err
 	}
 	for i := range l.Net.Nodes {
-		n, err := c.startNode(ctx, i)
+		n, err := c.startNode(ctx, i, c.names(i)[0])
 		if err != nil {
 			return nil, fmt.Errorf("node %d: %w", i, err)
 		}
@@ -71,6 +71,13 @@ func Start(ctx context.Context, l *lab.Lab, registries map[string]string) (*Clus
 	return c, err
 }
 
+// names are those of the first node at place i, and of the one that may come after
+// it. The API server is told of both as it starts.
+func (c *Cluster) names(i int) [2]string {
+	name := c.Lab.Net.Nodes[i].Name
+	return [2]string{name, name + "-new"}
+}
+
 // controlPlane starts etcd, API server, controllers, scheduler and DNS.
 func (c *Cluster) controlPlane(ctx context.Context) error {
 	key, err := c.signingKey()
@@ -79,8 +86,10 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 	}
 	tokens := filepath.Join(c.dir, "tokens.csv")
 	text := adminUser + "-token," + adminUser + ",u0,\"system:masters\"\n"
-	for i, p := range c.Lab.Net.Nodes {
-		text += fmt.Sprintf("%s-token,system:node:%s,u%d,\"system:nodes\"\n", p.Name, p.Name, i+1)
+	for i := range c.Lab.Net.Nodes {
+		for j, name := range c.names(i) {
+			text += fmt.Sprintf("%s-token,system:node:%s,u%d-%d,\"system:nodes\"\n", name, name, i, j)
+		}
 	}
 	if err := os.WriteFile(tokens, []byte(text), 0o600); err != nil {
 		return err
@@ -168,9 +177,9 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return c.tool(ctx, "", filepath.Join(c.bin, "kubectl"), args...)
 }
 
-// Apply applies manifests.
-func (c *Cluster) Apply(ctx context.Context, manifests string) error {
-	_, err := c.tool(ctx, manifests, filepath.Join(c.bin, "kubectl"), "apply", "--validate=strict", "-f", "-")
+// Apply applies manifests. flags are more of kubectl's.
+func (c *Cluster) Apply(ctx context.Context, manifests string, flags ...string) error {
+	_, err := c.tool(ctx, manifests, filepath.Join(c.bin, "kubectl"), append([]string{"apply", "--validate=strict", "-f", "-"}, flags...)...)
 	return err
 }
 

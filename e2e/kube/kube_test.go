@@ -37,10 +37,12 @@ func TestKubernetes(t *testing.T) {
 	x := start(ctx, t)
 	before := x.hosts(t)
 	x.install(ctx, t)
+	t.Run("dry run", func(t *testing.T) { x.dryRun(ctx, t) })
 	t.Run("members", func(t *testing.T) { x.members(ctx, t) })
 	t.Run("pull", func(t *testing.T) { x.pull(ctx, t) })
 	t.Run("secret", func(t *testing.T) { x.secret(ctx, t) })
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
+	t.Run("replace a node", func(t *testing.T) { x.replace(ctx, t, before) })
 	t.Run("schedulers restart", func(t *testing.T) { x.restartSchedulers(ctx, t) })
 	t.Run("uninstall", func(t *testing.T) { x.uninstall(ctx, t, before) })
 }
@@ -179,6 +181,14 @@ func (x *cluster) hosts(t *testing.T) map[string]string {
 func (x *cluster) deploy(ctx context.Context, t *testing.T, name string, img lab.Image) time.Duration {
 	t.Helper()
 	began := time.Now()
+	x.launch(ctx, t, name, img)
+	x.rolledOut(ctx, t, "deployment/"+name)
+	return time.Since(began)
+}
+
+// launch makes a Deployment with a pod on each node.
+func (x *cluster) launch(ctx context.Context, t *testing.T, name string, img lab.Image) {
+	t.Helper()
 	if err := x.Apply(ctx, fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
 metadata: {name: %[1]s}
@@ -195,10 +205,14 @@ spec:
 `, name, nodes, img.Reference())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Kubectl(ctx, "rollout", "status", "deployment/"+name, "--timeout="+rollout); err != nil {
+}
+
+// rolledOut waits until all pods of a workload run.
+func (x *cluster) rolledOut(ctx context.Context, t *testing.T, workload string) {
+	t.Helper()
+	if _, err := x.Kubectl(ctx, "rollout", "status", workload, "--timeout="+rollout); err != nil {
 		t.Fatalf("%v\n%s", err, x.describe(ctx))
 	}
-	return time.Since(began)
 }
 
 // push makes an image that no node has.

@@ -2,16 +2,11 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
@@ -31,8 +26,11 @@ type Node struct {
 	Place lab.Place
 
 	dir    string
+	index  int          // of its place in the lab
 	holder *lab.Process // has the mount namespace
-	pods   string       // the network of its pods, as 10.83.1
+	// Both end with the lab, or in Terminate.
+	containerd, kubelet *lab.Process
+	pods                string // the network of its pods, as 10.83.1
 }
 
 // Path is where a file of the node's is seen from outside.
@@ -48,10 +46,11 @@ func (n *Node) enter(name string, args ...string) []string {
 	return append([]string{"nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", n.holder.PID()), "--", name}, args...)
 }
 
-// startNode makes a node at place i.
-func (c *Cluster) startNode(ctx context.Context, i int) (*Node, error) {
+// startNode makes a node at place i. Its name is one that the API server has been
+// told of (Cluster.names).
+func (c *Cluster) startNode(ctx context.Context, i int, name string) (*Node, error) {
 	p := c.Lab.Net.Nodes[i]
-	n := &Node{Name: p.Name, Place: p, dir: filepath.Join(c.dir, p.Name), pods: fmt.Sprintf("10.83.%d", i+1)}
+	n := &Node{Name: name, Place: p, dir: filepath.Join(c.dir, name), index: i, pods: fmt.Sprintf("10.83.%d", i+1)}
 	var binds strings.Builder
 	for _, dir := range own {
 		// A folder that the machine lacks is made, and stays: it is empty.
@@ -78,20 +77,20 @@ func (c *Cluster) startNode(ctx context.Context, i int) (*Node, error) {
 		return nil, err
 	}
 	path := "PATH=" + c.Lab.Programs.Tools + ":/usr/sbin:/usr/bin:/sbin:/bin"
-	containerd, err := c.Lab.Start(p, lab.Spec{
+	n.containerd, err = c.Lab.Start(p, lab.Spec{
 		Name: n.Name + "-containerd", Env: []string{path},
 		Args: n.enter(filepath.Join(c.Lab.Programs.Tools, "containerd"), "--config", "/etc/containerd/config.toml"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := containerd.WaitReady(ctx, func(ctx context.Context) error {
+	if err := n.containerd.WaitReady(ctx, func(ctx context.Context) error {
 		_, err := n.Ctr(ctx, c, "version")
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	_, err = c.Lab.Start(p, lab.Spec{
+	n.kubelet, err = c.Lab.Start(p, lab.Spec{
 		Name: n.Name + "-kubelet", Env: []string{path},
 		Args: n.enter(filepath.Join(c.bin, "kubelet"), "--config="+filepath.Join(n.dir, "kubelet.yaml"), "--kubeconfig="+filepath.Join(c.dir, n.Name+".kubeconfig"),
 			"--hostname-override="+n.Name, "--node-ip="+p.Addr.String(), "--node-labels=topology.kubernetes.io/zone=z"+fmt.Sprint(i%2)),
@@ -146,70 +145,6 @@ func (n *Node) HostsFile(registry string) string {
 // HostsToml is the hosts.toml that each node has before p2pd comes.
 func HostsToml(endpoint string) string {
 	return fmt.Sprintf("# Of this cluster's operators.\nserver = %q\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", endpoint, endpoint)
-}
-
-// cgroup makes a node's cgroup, which kubelets on one machine must not share,
-// and removes it with the lab.
-func (c *Cluster) cgroup(node string) (string, error) {
-	const root = "/sys/fs/cgroup"
-	name := filepath.Base(c.Lab.Dir) + "-" + node
-	made := []string{filepath.Join(root, name)}
-	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err != nil { // version 1: a tree a controller
-		made = nil
-		for _, controller := range []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "hugetlb", "perf_event", "unified"} {
-			if _, err := os.Stat(filepath.Join(root, controller)); err == nil {
-				made = append(made, filepath.Join(root, controller, name))
-			}
-		}
-	}
-	for _, dir := range made {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", err
-		}
-		c.Lab.OnClose(func(ctx context.Context) error { return removeCgroup(ctx, dir) })
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} { // version 1 does not inherit them
-			if b, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file)); err == nil && len(strings.TrimSpace(string(b))) > 0 {
-				if err := os.WriteFile(filepath.Join(dir, file), b, 0o644); err != nil {
-					return "", err
-				}
-			}
-		}
-	}
-	return "/" + name, nil
-}
-
-// removeCgroup ends what still runs in a node's pods, whose runtime is gone, and
-// removes the cgroup with all below it.
-func removeCgroup(ctx context.Context, dir string) error {
-	for {
-		var below []string
-		_ = filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return filepath.SkipDir // it has just gone
-			case d.IsDir():
-				below = append(below, name)
-			}
-			return nil
-		})
-		for _, name := range slices.Backward(below) {
-			b, _ := os.ReadFile(filepath.Join(name, "cgroup.procs"))
-			for _, field := range strings.Fields(string(b)) {
-				if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-			}
-			_ = os.Remove(name) // busy until they are gone
-		}
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("cgroup %s stays: %w", dir, ctx.Err())
-		}
-	}
 }
 
 // route lets pods reach each other, the registry and the control plane.

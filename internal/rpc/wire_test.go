@@ -1,0 +1,138 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
+	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+)
+
+// record names the file of testdata/wire that what is sent now is written to: do so
+// with a release, and when a message has changed. Earlier files stay.
+var record = flag.String("record", "", "write testdata/wire/`NAME`.txt")
+
+// events and decisions are one of each kind, with every field set. What they say
+// must not change: it is what earlier versions sent.
+func wireEvents() map[string]scheduler.Event {
+	d := piece.Sum([]byte("blob"))
+	have := piece.NewBitfield(3)
+	have.Set(1)
+	const size = 3 << 20
+	return map[string]scheduler.Event{
+		"join": scheduler.Join{Peer: "me", Blobs: []scheduler.Membership{{
+			Digest: d, Origin: "registry.example", Size: size, Have: have, Moved: true,
+			Leases: []scheduler.Lease{{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
+		}}},
+		"leave": scheduler.Leave{Peer: "me", Digest: d},
+		"summary": scheduler.Summary{Peer: "me", Blobs: []scheduler.Progress{{
+			Digest: d, Size: size, Have: have, Stalled: true,
+			Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
+		}}},
+		"blame":     scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
+		"lease end": scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
+	}
+}
+
+func wireDecisions() map[string]scheduler.Decision {
+	d := piece.Sum([]byte("blob"))
+	other := scheduler.Peer{ID: "other", Addrs: []string{"/ip4/10.0.0.1/tcp/7301"}, Bulk: "10.0.0.1:7302", Zone: "z", Rack: "r"}
+	return map[string]scheduler.Decision{
+		"introduce": scheduler.Introduce{To: "me", Digest: d, Size: 3 << 20, Share: scheduler.Share{Index: 1, Of: 3}, Peers: []scheduler.Peer{other}, Reason: "why"},
+		"part":      scheduler.Part{To: "me", Digest: d, Peers: []scheduler.PeerID{"other"}, Reason: "why"},
+		"grant":     scheduler.Grant{To: "me", Digest: d, Reason: "why", Lease: scheduler.Lease{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
+		"wait":      scheduler.Wait{To: "me", Digest: d, For: 250 * time.Millisecond, Reason: "why"},
+		"roster":    scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
+		"shun":      scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
+		"acquaint":  scheduler.Acquaint{To: "me", Peers: []scheduler.Peer{other}, Reason: "why"},
+		"revoke":    scheduler.Revoke{To: "me", Digest: d, Lease: 7, Reason: "why"},
+	}
+}
+
+// What earlier versions sent is understood, word for word; and what is sent now is
+// on record for later ones.
+func TestWireOfEarlierVersions(t *testing.T) {
+	now := make(map[string]string)
+	write := func(name string, m proto.Message) {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now[name] = hex.EncodeToString(b)
+	}
+	for name, e := range wireEvents() {
+		write(name, encodeEvent(e))
+	}
+	for name, d := range wireDecisions() {
+		write(name, encodeDecisions([]scheduler.Decision{d})[0])
+	}
+	if *record != "" {
+		var text bytes.Buffer
+		for _, name := range slices.Sorted(maps.Keys(now)) {
+			fmt.Fprintf(&text, "%s: %s\n", name, now[name])
+		}
+		if err := os.WriteFile(filepath.Join("testdata", "wire", *record+".txt"), text.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob("testdata/wire/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("nothing is on record: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			name, code, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			b, err := hex.DecodeString(code)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			understands(t, file, name, b)
+			if now[name] == code {
+				delete(now, name)
+			}
+		}
+	}
+	for name := range now {
+		t.Errorf("what is sent for %q is on no record: if that is meant, and the version before ignores what is new, run this test with -record", name)
+	}
+}
+
+// understands fails unless recorded bytes say what they said then.
+func understands(t *testing.T, file, name string, wire []byte) {
+	t.Helper()
+	var want, got any
+	var err error
+	if e, ok := wireEvents()[name]; ok {
+		want = e
+		var m p2pdv1.AttachRequest
+		if err = proto.Unmarshal(wire, &m); err == nil {
+			got, err = decodeEvent("me", &m)
+		}
+	} else {
+		want = []scheduler.Decision{wireDecisions()[name]}
+		var m p2pdv1.AttachResponse
+		if err = proto.Unmarshal(wire, &m); err == nil {
+			got, err = decodeDecisions("me", &m)
+		}
+	}
+	if diff := cmp.Diff(want, got, values); diff != "" || err != nil {
+		t.Errorf("%s: %s is understood otherwise: %v\n%s", file, name, err, diff)
+	}
+}
