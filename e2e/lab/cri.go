@@ -46,7 +46,7 @@ func (l *Lab) StartCRI(ctx context.Context, i int, m PullMode) (*CRI, error) {
 	if err := c.PullFrom(l.Registry.Endpoint, l.Registry.Endpoint); err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "config.toml")
+	config := c.Config()
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(m.config, "DIR", dir)), 0o644); err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
@@ -61,6 +61,12 @@ func (l *Lab) StartCRI(ctx context.Context, i int, m PullMode) (*CRI, error) {
 		return err
 	})
 }
+
+// Socket is where it answers, over CRI.
+func (c *CRI) Socket() string { return filepath.Join(c.dir, "c.sock") }
+
+// Config is its configuration file.
+func (c *CRI) Config() string { return filepath.Join(c.dir, "config.toml") }
 
 // PullFrom makes the next pull ask first, and the origin if that fails.
 // containerd reads hosts.toml anew on each pull.
@@ -79,7 +85,7 @@ func (c *CRI) Remove(ctx context.Context, img Image) error {
 }
 
 func (c *CRI) cri(ctx context.Context, args ...string) (string, error) {
-	return output(c.place.Command(ctx, c.client, append([]string{"-socket", filepath.Join(c.dir, "c.sock")}, args...)...))
+	return output(c.place.Command(ctx, c.client, append([]string{"-socket", c.Socket()}, args...)...))
 }
 
 // Arriving is how much of a layer containerd has that it is still pulling: the

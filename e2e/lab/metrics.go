@@ -56,6 +56,11 @@ func withoutOne(name string) (all []string) {
 	return all
 }
 
+// Scrape reads a page of metrics from a place.
+func Scrape(ctx context.Context, from Place, url string) (Metrics, error) {
+	return scrape(ctx, from.HTTPClient(), url)
+}
+
 // scrape reads a Prometheus text page.
 func scrape(ctx context.Context, client *http.Client, url string) (Metrics, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -37,6 +37,14 @@ func (p Programs) PullModes(ctx context.Context) ([]PullMode, error) {
 	}, nil
 }
 
+// WithPods is the mode for pods, too, whose sandboxes are of an image. It is for
+// containerd 2 and later.
+func (m PullMode) WithPods(sandbox string) PullMode {
+	const images = "  [plugins.'io.containerd.cri.v1.images']\n"
+	m.config = strings.Replace(m.config, images, images+"    pinned_images = {sandbox = '"+sandbox+"'}\n", 1)
+	return m
+}
+
 // Tool is the folder of what build-tools.sh builds of a module of e2e.
 func Tool(ctx context.Context, module string) (string, error) {
 	root, err := moduleRoot(ctx)

@@ -12,11 +12,12 @@ import (
 type Programs struct {
 	P2PD      string
 	Scheduler string
+	P2PCtl    string
 	// Tools is the folder with registry, containerd, ctr and the shim.
 	Tools string
 }
 
-// Build builds p2pd and the scheduler from the module around the working
+// Build builds p2pd, the scheduler and p2pctl from the module around the working
 // directory into dir, with build tags if any, and the tools once for all runs.
 func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	root, err := moduleRoot(ctx)
@@ -28,7 +29,7 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	if len(tags) > 0 {
 		args = append(args, "-tags", strings.Join(tags, ","))
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/p2pd", "./cmd/scheduler")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/p2pd", "./cmd/scheduler", "./cmd/p2pctl")...)
 	cmd.Dir = root
 	if _, err := output(cmd); err != nil {
 		return Programs{}, err
@@ -38,7 +39,7 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 		return Programs{}, err
 	}
 	return Programs{
-		P2PD: filepath.Join(dir, "p2pd"), Scheduler: filepath.Join(dir, "scheduler"),
+		P2PD: filepath.Join(dir, "p2pd"), Scheduler: filepath.Join(dir, "scheduler"), P2PCtl: filepath.Join(dir, "p2pctl"),
 		Tools: strings.TrimSpace(tools),
 	}, nil
 }

@@ -255,10 +255,10 @@ func checkShown(p palette, found *checkResults) shown {
 	s := shown{value: found}
 	for i := range found.Categories {
 		g := &found.Categories[i]
-		t := table{title: g.Name, bare: true, columns: []column{left("")}}
+		t := table{title: g.Name, bare: true, columns: []column{{wide: true, right: true}, left("")}}
 		for k := range g.Checks {
 			c := &g.Checks[k]
-			t.rows = append(t.rows, []string{checkLine(p, c)})
+			t.rows = append(t.rows, []string{fmt.Sprintf("%d ms", c.Millis), checkLine(p, c)})
 			if c.Result != resultOK {
 				s.names = append(s.names, "check/"+g.Name+"/"+c.Description)
 			}

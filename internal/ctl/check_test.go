@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net"
@@ -158,6 +159,18 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("ended with %d", code)
 			}
 		})
+	}
+}
+
+// Wide, each check says how long it took.
+func TestCheckTellsTimes(t *testing.T) {
+	t.Parallel()
+	found := checkResults{Categories: []checkGroup{{Name: "registry", Checks: []checkResult{{Description: "it answers", Result: resultOK, Millis: 1234}}}}}
+	for output, want := range map[string]string{"table": "√ it answers\n", "wide": "1234 ms  √ it answers\n"} {
+		var out bytes.Buffer
+		if err := (&cli{output: output}).print(&out, checkShown(palette(false), &found)); err != nil || !strings.Contains(out.String(), "registry\n"+want) {
+			t.Errorf("%s: %v, %q", output, err, out.String())
+		}
 	}
 }
 
