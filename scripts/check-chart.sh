@@ -115,6 +115,12 @@ for values in "$chart"/ci/*.yaml; do
 done
 has full-values 'kind: PrometheusRule'
 
+# The examples' objects, but for those of Argo Rollouts and Chaos Mesh.
+for file in examples/rbac.yaml examples/argocd/presync.yaml examples/argocd/postsync.yaml; do
+  chart <"$file" >"$out/example" || fail "$file: Kubernetes would refuse it"
+  ! grep -v ': restricted$' "$out/example" || fail "$file: a pod is not restricted"
+done
+
 # refused FLAGS...: values that are a mistake
 refused() {
   ! helm template release "$chart" "$@" >"$out/refused" 2>&1 || fail "not refused: $*"
