@@ -114,6 +114,9 @@ for values in "$chart"/ci/*.yaml; do
   render "$(basename "$values" .yaml)" -f "$values" --api-versions monitoring.coreos.com/v1
 done
 has full-values 'kind: PrometheusRule'
+has preheat-values 'listen: 0.0.0.0:7313'
+has preheat-values 'repository: prod/**'
+hasnt defaults '7313'
 
 # The examples' objects, but for those of Argo Rollouts and Chaos Mesh.
 for file in examples/rbac.yaml examples/argocd/presync.yaml examples/argocd/postsync.yaml; do
@@ -147,4 +150,6 @@ refused --set image.repository=r --set-json 'node.tolerations=[{"keey":"a"}]'
 refused --set image.repository=r --set-json 'scheduler.affinity={"podAntiAfinity":{}}'
 refused --set image.repository=r --set-json 'networkPolicy.metricsFrom=[{"namespaceSelektor":{}}]'
 refused --set image.repository=r --set image.digests.p2pd=latest
+refused --set image.repository=r --set preheat.enabled=true,preheat.tlsSecret=a
+refused --set image.repository=r --set preheat.enabled=true,preheat.tokenSecret=a
 echo "chart: ok"

@@ -111,8 +111,18 @@ listen: ""
 {{- mergeOverwrite (deepCopy .Values.node.config) $own | toYaml -}}
 {{- end -}}
 
+{{- /* p2pd.preheat: where Harbor asks the schedulers */ -}}
+{{- define "p2pd.preheat" -}}
+{{- if .Values.preheat.enabled -}}
+preheat:
+  listen: 0.0.0.0:7313
+  tls: {certFile: /etc/p2pd-preheat/tls.crt, keyFile: /etc/p2pd-preheat/tls.key}
+  tokenFile: /etc/p2pd-preheat/token
+{{- end -}}
+{{- end -}}
+
 {{- define "p2pd.schedulerConfig" -}}
-{{- mergeOverwrite (deepCopy .Values.scheduler.config) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml) "fleet" (include "p2pd.fleet" . | fromYaml)) | toYaml -}}
+{{- mergeOverwrite (deepCopy .Values.scheduler.config) (include "p2pd.preheat" . | fromYaml) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml) "fleet" (include "p2pd.fleet" . | fromYaml)) | toYaml -}}
 {{- end -}}
 
 {{- /* p2pd.setup: the flags that setup and restore share */ -}}
