@@ -240,11 +240,19 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Without a tracer nothing happens, and nothing breaks.
-func TestNobody(t *testing.T) {
-	t.Parallel()
+// Without a tracer nothing happens, nothing breaks, and nothing is allocated.
+func TestNobody(t *testing.T) { // not parallel: it counts allocations
 	var nobody *Tracer
-	h := make(http.Header)
+	h, now := make(http.Header), time.Now()
+	if n := testing.AllocsPerRun(100, func() {
+		r := nobody.Request(now, What{}, h)
+		r.Step("access")()
+		r.End(now, Result{})
+		nobody.Fetch(piece.Digest{}, "peer", 0, 1, h)(nil)
+		nobody.Upload(piece.Digest{}, "peer", 0, 1, h)(nil)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 	r := nobody.Request(time.Now(), What{}, h)
 	r.Names(piece.Digest{})
 	r.Step("access")()
