@@ -3,9 +3,7 @@ package daemon
 import (
 	"context"
 	"net/http"
-	"time"
 
-	"github.com/p2pd/p2pd/internal/api"
 	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -29,7 +27,6 @@ func (h *Hub) metrics() []metrics.Metric {
 		metrics.Counter("p2psched_credentials_total", "Credentials given to peers.", s.Enrolled),
 		metrics.Counter("p2psched_credentials_refused_total", "Peers that were refused one.", s.Refused),
 	}
-	ms = append(ms, preheatMetrics(h.desk.Jobs())...)
 	if h.fleet != nil {
 		s := h.fleet.Stats()
 		ms = append(ms, metrics.Metric{Name: "p2psched_memberlist_members", Help: "Schedulers of the cluster, by whether they are up, or were and are gone.", Gauge: true, Samples: []metrics.Sample{
@@ -65,27 +62,4 @@ func (h *Hub) metrics() []metrics.Metric {
 		metrics.Counter("p2psched_crowded_joins_total", "Joins of peers that were in as many swarms as a peer may be in.", c.Crowded),
 		metrics.Gauge("p2psched_hosts", "Origin registries that are remembered.", c.Hosts),
 	)
-}
-
-// preheatMetrics are of the jobs that are remembered.
-func preheatMetrics(jobs []api.Preheat) []metrics.Metric {
-	states, failed := make(map[string]int), time.Time{}
-	for _, j := range jobs {
-		states[j.State]++
-		if j.State == api.PreheatFailed && j.Ended != nil && j.Ended.After(failed) {
-			failed = *j.Ended
-		}
-	}
-	all := metrics.Metric{Name: "p2psched_preheat_jobs", Help: "Jobs that bring images to nodes and are remembered, by state.", Gauge: true}
-	for _, s := range []string{api.PreheatPending, api.PreheatRunning, api.PreheatSucceeded, api.PreheatFailed, api.PreheatCancelled} {
-		all.Samples = append(all.Samples, metrics.By("state", s, states[s]))
-	}
-	at := int64(0)
-	if !failed.IsZero() {
-		at = failed.Unix()
-	}
-	return []metrics.Metric{
-		all,
-		metrics.Gauge("p2psched_preheat_failure_timestamp_seconds", "When the last of them failed, as a Unix time; 0: none has.", at),
-	}
 }
