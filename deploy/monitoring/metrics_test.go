@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -59,6 +60,7 @@ func start(t *testing.T) (addresses []string) {
 	nc.Mirror.Listen, nc.HTTP.Listen, nc.Mirror.RangeFetch = "127.0.0.1:0", "127.0.0.1:0", "pieces"
 	nc.Peer.Listen, nc.Peer.BulkListen, nc.Peer.BulkTLS = "127.0.0.1:0", "127.0.0.1:0", true
 	nc.AllowAllRegistries, nc.Discovery.Enabled = true, true
+	nc.Containerd.Socket, nc.Containerd.Root = filepath.Join(dir, "nobody.sock"), dir
 	nc.EmbeddedScheduler = daemon.EmbeddedConfig{Enabled: true, Membership: "token", Listen: "127.0.0.1:0"}
 	node, err := daemon.NewNode(nc, "test", silent)
 	if err != nil {
@@ -163,7 +165,8 @@ func (p page) has(selector string) string {
 }
 
 // What alerts and dashboards ask for is what running programs say, down to the
-// values of labels: what is misspelt is silent for ever.
+// values of labels: what is misspelt is silent for ever. Documents and examples
+// name no others.
 func TestEveryMetricIsThere(t *testing.T) {
 	t.Parallel()
 	exprs, recorded := []string{}, []string{}
@@ -197,9 +200,42 @@ func TestEveryMetricIsThere(t *testing.T) {
 			checkGrouping(t, p, e, by[1])
 		}
 	}
+	for file, names := range inDocuments(t) {
+		for _, name := range names {
+			seen++
+			if missing := p.has(name); missing != "" {
+				t.Errorf("%s: %s", file, missing)
+			}
+		}
+	}
 	if seen < 100 {
 		t.Errorf("only %d metrics were looked at", seen)
 	}
+}
+
+// inDocuments are the metrics that documents and examples name, by file.
+func inDocuments(t *testing.T) map[string][]string {
+	t.Helper()
+	all := make(map[string][]string)
+	for _, pattern := range []string{"../../README.md", "../../docs/*.md", "../../examples/*", "../../examples/*/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // a folder
+			}
+			for _, name := range ourMetric.FindAllString(string(text), -1) {
+				name, _, _ = strings.Cut(name, "{")
+				if name != "p2pd_faults" && !strings.HasSuffix(name, "_") { // a build tag; several at once
+					all[file] = append(all[file], name)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // checkGrouping looks whether some metric of an expression has the labels that
