@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,17 +46,45 @@ func gate(t *testing.T) context.Context {
 	return ctx
 }
 
-// pack builds the packages of a version for this machine's architecture and
-// returns their folder.
+// built is where packages are that several tests install, by version.
+var built sync.Map
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	built.Range(func(_, dir any) bool {
+		if err := os.RemoveAll(dir.(string)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return true
+	})
+	os.Exit(code)
+}
+
+// pack returns the folder with the packages of a version, built once for all
+// tests, which run one after the other.
 func pack(ctx context.Context, t *testing.T, version string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), version)
+	if dir, ok := built.Load(version); ok {
+		return dir.(string)
+	}
+	dir, err := os.MkdirTemp("", "p2pd-packages-test-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built.Store(version, dir)
+	build(ctx, t, version, dir)
+	return dir
+}
+
+// build builds the packages of a version for this machine's architecture into dir.
+func build(ctx context.Context, t *testing.T, version, dir string) {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, "go", "run", "./deploy/packages", "-version", version, "-out", dir, "-architectures", runtime.GOARCH)
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return dir
 }
 
 // root is a Debian's file tree, with containerd told to look for hosts.toml
@@ -327,18 +356,19 @@ func TestRPM(t *testing.T) {
 // that man takes them.
 func TestSameBytes(t *testing.T) {
 	ctx := gate(t)
-	first, second := pack(ctx, t, "0.1.0"), pack(ctx, t, "0.1.0")
-	built, err := os.ReadDir(first)
-	if err != nil || len(built) != 6 {
-		t.Fatalf("%d packages, %v; want 6", len(built), err)
+	first, second := pack(ctx, t, "0.1.0"), t.TempDir()
+	build(ctx, t, "0.1.0", second)
+	files, err := os.ReadDir(first)
+	if err != nil || len(files) != 6 {
+		t.Fatalf("%d packages, %v; want 6", len(files), err)
 	}
-	for _, f := range built {
+	for _, f := range files {
 		if a, b := read(t, first, f.Name()), read(t, second, f.Name()); a != b {
 			t.Errorf("%s differs from one build to the next", f.Name())
 		}
 	}
 	dir := t.TempDir()
-	for _, f := range built {
+	for _, f := range files {
 		if strings.HasSuffix(f.Name(), ".deb") {
 			if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", filepath.Join(first, f.Name()), dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
