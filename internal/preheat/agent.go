@@ -223,8 +223,12 @@ func (a *Agent) fetch(ctx context.Context, t *task) ending {
 	defer cancel()
 	failures := make(chan ending, len(t.job.Blobs))
 	var wg sync.WaitGroup
-	for _, b := range t.job.Blobs {
+	for _, b := range t.job.Blobs { // in the same order on all nodes, so that they can help each other
+		if !a.turn(ctx) {
+			break
+		}
 		wg.Go(func() {
+			defer func() { <-a.turns }()
 			if err := a.fetchOne(ctx, t, b); err != nil {
 				failures <- ending{t: t, failed: b.Digest, err: explained(err, *t.as.Load())}
 				cancel()
@@ -236,6 +240,9 @@ func (a *Agent) fetch(ctx context.Context, t *task) ending {
 	case e := <-failures: // the first one is the cause of the others
 		return e
 	default:
+	}
+	if ctx.Err() != nil {
+		return ending{t: t, err: ctx.Err()}
 	}
 	missing := 0
 	for _, b := range t.job.Blobs {
@@ -249,15 +256,20 @@ func (a *Agent) fetch(ctx context.Context, t *task) ending {
 	return ending{t: t}
 }
 
-// fetchOne waits for its turn. What the credential of a moment ago could not read
-// is tried again if there is a new one.
-func (a *Agent) fetchOne(ctx context.Context, t *task, b scheduler.PreheatBlob) error {
+// turn waits until one more blob may be fetched, and reports whether it came to
+// that.
+func (a *Agent) turn(ctx context.Context) bool {
 	select {
 	case a.turns <- struct{}{}:
-		defer func() { <-a.turns }()
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
+}
+
+// fetchOne fetches a blob. What the credential of a moment ago could not read is
+// tried again if there is a new one.
+func (a *Agent) fetchOne(ctx context.Context, t *task, b scheduler.PreheatBlob) error {
 	for {
 		as := t.as.Load()
 		err := a.cfg.Engine.Fetch(ctx, t.want(b))

@@ -68,7 +68,7 @@ func drawHave(t *rapid.T) (int64, piece.Bitfield) {
 var drawMembership = rapid.Custom(func(t *rapid.T) (m scheduler.Membership) {
 	m.Digest, m.Origin = drawDigest.Draw(t, "digest"), drawText.Draw(t, "origin")
 	m.Size, m.Have = drawHave(t)
-	m.Moved = rapid.Bool().Draw(t, "moved")
+	m.Moved, m.Patient = rapid.Bool().Draw(t, "moved"), rapid.Bool().Draw(t, "patient")
 	for range rapid.IntRange(0, 3).Draw(t, "leases") {
 		m.Leases = append(m.Leases, drawHeld(t))
 	}

@@ -100,7 +100,7 @@ func decodeMembership(b *p2pdv1.Membership) (m scheduler.Membership, err error) 
 	if m.Origin, err = decodeText("origin", b.GetOrigin()); err != nil {
 		return m, err
 	}
-	m.Moved = b.GetMoved()
+	m.Moved, m.Patient = b.GetMoved(), b.GetPatient()
 	if err := atMost("leases", len(b.GetLeases()), maxLeases); err != nil {
 		return m, err
 	}

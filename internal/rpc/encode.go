@@ -49,7 +49,7 @@ func encodeMembership(b scheduler.Membership) *p2pdv1.Membership {
 	if m.Full = b.Size != scheduler.SizeUnknown && b.Have.Len() > 0 && b.Have.Full(); !m.Full {
 		m.Have = encodeHave(b.Size, &b.Have)
 	}
-	m.Moved = b.Moved
+	m.Moved, m.Patient = b.Moved, b.Patient
 	for _, l := range b.Leases[:min(len(b.Leases), maxLeases)] {
 		m.Leases = append(m.Leases, &p2pdv1.Held{
 			Id: uint64(l.ID), First: encodePiece(l.Pieces.First), End: encodePiece(l.Pieces.End), Whole: l.Whole,

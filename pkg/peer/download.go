@@ -76,6 +76,7 @@ type download struct {
 	moving      bool      // the next join is to a scheduler that has not heard of it yet
 	alone       bool      // trusts nobody but the origin, after a false blob
 	joined      time.Time // when the scheduler was last told of the download
+	saidPatient bool      // it was told that nobody waits
 	moved       time.Time // when a byte last arrived from anywhere
 	heardOf     time.Time // when a neighbour last said that it has pieces, or is busy
 	asked       time.Time // when the scheduler was last told of a stall
@@ -267,7 +268,8 @@ func (d *download) join() {
 	if d.moving {
 		m.Moved, m.Leases = true, d.underLease()
 	}
-	d.joined, d.moving = time.Now(), false
+	m.Patient = d.board.patient.Load()
+	d.joined, d.moving, d.saidPatient = time.Now(), false, m.Patient
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
 	d.noteJoined(m)
 	if !d.schedulerUp {

@@ -80,6 +80,7 @@ func (d *download) heed(now time.Time) {
 	if d.partial.on && all {
 		d.upgrade(now)
 	}
+	d.sayPatience()
 	if d.ingest == nil {
 		return
 	}

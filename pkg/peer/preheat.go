@@ -10,7 +10,8 @@ import (
 // (internal/preheat), is an ordinary download in its swarm, with leases: only so
 // does a preheat of many nodes read each byte once. But it gives way: while readers
 // on this node fetch anything, it asks neighbours for nothing and gives back
-// leases. The first reader that comes makes it a download like any other.
+// leases, and the scheduler keeps some of what the origin bears for those who wait
+// elsewhere. The first reader that comes makes it a download like any other.
 
 // errGivesWay is why a lease is given back.
 var errGivesWay = errors.New("readers on this node come first")
@@ -88,4 +89,11 @@ func (b *board) bytes() (n int64) {
 // download has time.
 func (d *download) givesWay() bool {
 	return d.board.patient.Load() && d.p.fetching.Load()+d.p.stats.leases.Load()-d.p.patientLeases.Load() > 0
+}
+
+// sayPatience tells the scheduler when somebody waits now, or nobody any more.
+func (d *download) sayPatience() {
+	if d.ingest != nil && d.saidPatient != d.board.patient.Load() {
+		d.join()
+	}
 }

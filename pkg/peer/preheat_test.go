@@ -3,6 +3,7 @@ package peer_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/peer/peertest"
 	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // fetchAll brings a blob to all nodes at once, as a preheat does.
@@ -117,4 +119,60 @@ func TestFetchFails(t *testing.T) {
 			t.Errorf("of what is not there: %v", refused)
 		}
 	})
+}
+
+// The scheduler hears that nobody waits, and that somebody does.
+func TestTheSchedulerHearsWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 1, nil)
+		const size = 20 * mib
+		d := c.Origin.Add(content(1, size))
+		n := c.Nodes[0]
+		said := &listener{}
+		n.Peer.Attached(said)
+		fetched := make(chan error, 1)
+		go func() { fetched <- n.Peer.Fetch(t.Context(), n.Ref(d, size)) }()
+		time.Sleep(50 * time.Millisecond)
+		if last, ok := said.last(d); !ok || !last.Patient {
+			t.Errorf("while nobody waits: %v %+v", ok, last)
+		}
+		pulled := make(chan error, 1)
+		go func() {
+			_, err := n.Pull(t.Context(), n.Ref(d, size))
+			pulled <- err
+		}()
+		time.Sleep(50 * time.Millisecond)
+		if last, ok := said.last(d); !ok || last.Patient {
+			t.Errorf("while somebody does: %v %+v", ok, last)
+		}
+		if err := errors.Join(<-pulled, <-fetched); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// listener is a scheduler that grants nothing and remembers who joined.
+type listener struct {
+	mu    sync.Mutex
+	joins []scheduler.Membership
+}
+
+func (l *listener) Send(e scheduler.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if j, ok := e.(scheduler.Join); ok {
+		l.joins = append(l.joins, j.Blobs...)
+	}
+}
+
+// last is the last join for a blob.
+func (l *listener) last(d piece.Digest) (m scheduler.Membership, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, j := range l.joins {
+		if j.Digest == d {
+			m, ok = j, true
+		}
+	}
+	return m, ok
 }

@@ -65,6 +65,9 @@ type Membership struct {
 	// that one, and reads under.
 	Moved  bool
 	Leases []Lease
+	// Patient says that nobody waits for the blob at the peer: it leaves some of
+	// what the origin bears to those where somebody does.
+	Patient bool
 }
 
 // Leave says that a peer neither wants nor holds a blob any more.

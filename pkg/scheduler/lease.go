@@ -144,7 +144,16 @@ func (s *Scheduler) mayHold(m *member) bool {
 	if h == nil {
 		return s.roomForHost()
 	}
-	return h.leases < s.cfg.LeasesPerHost && !s.now.Before(h.until)
+	return h.leases < s.hostBears(m) && !s.now.Before(h.until)
+}
+
+// hostBears is how many leases a host may have for one more to go to m: those where
+// nobody waits leave a quarter to others, at least one.
+func (s *Scheduler) hostBears(m *member) int {
+	if !m.patient {
+		return s.cfg.LeasesPerHost
+	}
+	return max(1, s.cfg.LeasesPerHost-max(1, s.cfg.LeasesPerHost/4))
 }
 
 // give makes the lease: the first pieces that nobody has, up to most bytes.

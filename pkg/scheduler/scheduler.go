@@ -260,7 +260,7 @@ func (s *Scheduler) join(e Join) {
 		if m == nil {
 			m, fresh = s.enter(sw, n), true
 		}
-		m.origin, m.host = b.Origin, s.hosts[b.Origin]
+		m.origin, m.host, m.patient = b.Origin, s.hosts[b.Origin], b.Patient
 		s.learn(sw, m, b.Size, &b.Have)
 		for _, l := range b.Leases {
 			s.adopt(sw, m, l)

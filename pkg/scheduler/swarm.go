@@ -51,6 +51,7 @@ type member struct {
 	size    int64
 	voted   bool
 	origin  string
+	patient bool  // nobody waits for the blob there
 	host    *host // origin's, once a lease on it was given
 	edges   []*member
 	leases  int

@@ -280,7 +280,7 @@ async function jobPage(id) {
   }
   if (page() !== 'preheat/' + id) return;
   set('jobTitle', j.image);
-  set('jobText', 'Job ' + j.id + ' is ' + j.state + ': ' + j.done + ' of ' + j.nodes + ' nodes have all of ' + (j.digest || 'it') + ', ' + j.failed + ' failed; ' + bytes(j.bytes) + ' of ' + bytes(j.ofBytes) + ' are there.');
+  set('jobText', 'Job ' + j.id + ', ' + j.state + ': ' + j.done + ' of ' + j.nodes + ' nodes have all of ' + (j.digest || 'it') + ', ' + j.failed + ' failed; ' + bytes(j.bytes) + ' of ' + bytes(j.ofBytes) + ' are there.');
   set('jobWhy', j.error || '');
   const rank = { failed: 0, waiting: 1, fetching: 2, done: 3 };
   const nodes = (j.nodeItems || []).sort((a, b) => rank[a.state] - rank[b.state] || a.bytes - b.bytes || a.peer.localeCompare(b.peer));

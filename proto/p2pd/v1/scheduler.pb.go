@@ -1470,6 +1470,7 @@ type Membership struct {
 	// leases, which it has from there.
 	Moved         bool    `protobuf:"varint,6,opt,name=moved,proto3" json:"moved,omitempty"`
 	Leases        []*Held `protobuf:"bytes,7,rep,name=leases,proto3" json:"leases,omitempty"`
+	Patient       bool    `protobuf:"varint,8,opt,name=patient,proto3" json:"patient,omitempty"` // nobody waits for the blob there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1551,6 +1552,13 @@ func (x *Membership) GetLeases() []*Held {
 		return x.Leases
 	}
 	return nil
+}
+
+func (x *Membership) GetPatient() bool {
+	if x != nil {
+		return x.Patient
+	}
+	return false
 }
 
 // Held is a lease that a peer has.
@@ -2525,7 +2533,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05Hello\x12!\n" +
 	"\x04peer\x18\x01 \x01(\v2\r.p2pd.v1.PeerR\x04peer\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
-	"\bplatform\x18\x03 \x01(\tR\bplatform\"\xc3\x01\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\"\xdd\x01\n" +
 	"\n" +
 	"Membership\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
@@ -2534,7 +2542,8 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06origin\x18\x04 \x01(\tR\x06origin\x12\x12\n" +
 	"\x04full\x18\x05 \x01(\bR\x04full\x12\x14\n" +
 	"\x05moved\x18\x06 \x01(\bR\x05moved\x12%\n" +
-	"\x06leases\x18\a \x03(\v2\r.p2pd.v1.HeldR\x06leasesB\a\n" +
+	"\x06leases\x18\a \x03(\v2\r.p2pd.v1.HeldR\x06leases\x12\x18\n" +
+	"\apatient\x18\b \x01(\bR\apatientB\a\n" +
 	"\x05_size\"T\n" +
 	"\x04Held\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
