@@ -186,6 +186,7 @@ check-generated:
 .PHONY: check-chart
 check-chart: ## helm's lint, a matrix of values, and values that must be refused
 	@PATH="$$(e2e/build-tools.sh helm):$$(e2e/build-tools.sh chart):$$PATH" scripts/check-chart.sh
+	cd e2e/chart && go vet ./... && go test ./...
 
 .PHONY: check-monitoring
 check-monitoring: ## alert rules and dashboards: promtool's tests, and whether every metric is there
