@@ -173,7 +173,7 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 	config := map[string]any{
 		"mirror":     map[string]any{"listen": here.At(mirrorPort)},
 		"membership": l.cluster.pass(),
-		"peer":       map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "advertise": p.Addr.String()},
+		"peer":       map[string]any{"listen": p.At(peerPort), "bulkListen": p.At(bulkPort), "bulkTLS": !l.Open, "advertise": p.Addr.String()},
 		"http":       map[string]any{"listen": here.At(httpPort), "pprof": true},
 		"scheduler":  map[string]any{"address": l.SchedulerAddress()},
 		"store":      map[string]any{"path": store, "capacity": "20GiB"},

@@ -71,7 +71,7 @@ const FaultMessage = "the lab's origin refuses"
 // stalls or ends.
 func (f Fault) body(ctx context.Context, w http.ResponseWriter, r io.Reader) io.Reader {
 	if f.Rate > 0 {
-		r = throttle.Reader(ctx, r, throttle.NewLimiter(int64(f.Rate.BytesPerSecond())))
+		r = throttle.Reader(ctx, r, throttle.New(int64(f.Rate.BytesPerSecond())))
 	}
 	switch {
 	case f.CutAfter > 0:

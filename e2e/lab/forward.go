@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync"
 
-	"golang.org/x/time/rate"
 
 	"github.com/p2pd/p2pd/internal/throttle"
 )
@@ -22,7 +21,7 @@ func (l *Lab) forward(from, to string, most Rate) error {
 		return fmt.Errorf("forward to the origin: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &forwarder{ctx: ctx, to: to, limit: throttle.NewLimiter(int64(most.BytesPerSecond()))}
+	f := &forwarder{ctx: ctx, to: to, limit: throttle.New(int64(most.BytesPerSecond()))}
 	f.running.Go(func() { f.accept(listener) })
 	l.OnClose(func(context.Context) error {
 		cancel()
@@ -36,7 +35,7 @@ func (l *Lab) forward(from, to string, most Rate) error {
 type forwarder struct {
 	ctx     context.Context //nolint:containedctx // the forwarder's life
 	to      string
-	limit   *rate.Limiter
+	limit   *throttle.Limit
 	running sync.WaitGroup
 }
 

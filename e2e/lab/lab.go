@@ -18,6 +18,9 @@ type Config struct {
 	// Rootless uses loopback addresses instead of network namespaces; the
 	// daemons hold the rates themselves.
 	Rootless bool
+	// Open is an open cluster: anybody is a member, and pieces travel in the
+	// clear.
+	Open bool
 	// Programs are what to run; see Build.
 	Programs Programs
 }

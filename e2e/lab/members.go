@@ -15,10 +15,12 @@ type cluster struct {
 	key       member.Key
 	keyFile   string // the scheduler's
 	tokenFile string // the nodes'
+	open      bool   // after all: nobody is asked for either
 }
 
 // newCluster makes a cluster's key and a token for the nodes.
 func (l *Lab) newCluster() (c cluster, err error) {
+	c.open = l.Open
 	dir, err := l.mkdir("cluster")
 	if err != nil {
 		return c, err
@@ -35,10 +37,20 @@ func (l *Lab) newCluster() (c cluster, err error) {
 }
 
 // guard is what the scheduler's configuration has under membership.
-func (c cluster) guard() map[string]any { return map[string]any{"keyFile": c.keyFile} }
+func (c cluster) guard() map[string]any {
+	if c.open {
+		return map[string]any{"mode": "open"}
+	}
+	return map[string]any{"keyFile": c.keyFile}
+}
 
 // pass is what a node's configuration has under membership.
-func (c cluster) pass() map[string]any { return map[string]any{"tokenFile": c.tokenFile} }
+func (c cluster) pass() map[string]any {
+	if c.open {
+		return map[string]any{}
+	}
+	return map[string]any{"tokenFile": c.tokenFile}
+}
 
 // Cluster is the name that all daemons pin.
 func (l *Lab) Cluster() member.Public { return l.cluster.key.Public() }

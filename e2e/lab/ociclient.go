@@ -33,6 +33,8 @@ type PullSpec struct {
 	// many clients share a machine's cores, that is a tenth of the work, and
 	// p2pd checks digests anyhow.
 	Known []Blob
+	// AtOnce is how many layers are asked for at a time; 0: as containerd.
+	AtOnce int
 }
 
 // PullReport is what came of it.
@@ -59,11 +61,14 @@ const (
 )
 
 // Pull does what containerd does: HEAD the tag, GET the manifest by digest,
-// the configuration, and the layers three at a time. It fails if any digest
+// the configuration, and the layers three or AtOnce at a time. It fails if any digest
 // or length is not what it should be.
 func Pull(ctx context.Context, s PullSpec) (PullReport, error) {
+	if s.AtOnce == 0 {
+		s.AtOnce = layersAtOnce
+	}
 	c := &client{spec: s, http: &http.Client{Transport: &http.Transport{
-		MaxIdleConnsPerHost: layersAtOnce, DisableCompression: true,
+		MaxIdleConnsPerHost: s.AtOnce, DisableCompression: true,
 	}}}
 	defer c.http.CloseIdleConnections()
 	if err := sleepUntil(ctx, s.Start); err != nil {
@@ -83,7 +88,7 @@ func Pull(ctx context.Context, s PullSpec) (PullReport, error) {
 		return PullReport{}, err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(layersAtOnce)
+	g.SetLimit(s.AtOnce)
 	for i, l := range m.Layers {
 		g.Go(func() (err error) {
 			report.Blobs[1+i], err = c.blob(ctx, l)

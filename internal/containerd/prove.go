@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/time/rate"
-
 	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -27,7 +25,7 @@ type result struct {
 
 // prove hashes one blob after the other.
 func (c *Content) prove(ctx context.Context, jobs <-chan listing, results chan<- result) error {
-	limit := throttle.NewLimiter(c.cfg.HashRate)
+	limit := throttle.New(c.cfg.HashRate)
 	for {
 		select {
 		case job := <-jobs:
@@ -45,7 +43,7 @@ func (c *Content) prove(ctx context.Context, jobs <-chan listing, results chan<-
 
 // proveOne reads a blob whole. What containerd says of its size is checked
 // first, because that costs nothing.
-func (c *Content) proveOne(ctx context.Context, job listing, limit *rate.Limiter) result {
+func (c *Content) proveOne(ctx context.Context, job listing, limit *throttle.Limit) result {
 	r := result{listing: job}
 	f, s, err := c.openFile(job.digest)
 	if err != nil {

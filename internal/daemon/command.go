@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -60,12 +61,18 @@ Without a scheduler peers find each other by themselves; alone it reads the orig
   p2pd check-config --config /etc/p2pd/p2pd.yaml
   docker save app:1 | p2pd import -`,
 		envPrefix: "P2PD_", config: &cfg,
-		run: func(ctx context.Context) error {
-			log := cfg.Log.Logger(stderr)
+		run: func(ctx context.Context, again func(Config) error) error {
+			level := new(slog.LevelVar)
+			log := cfg.Log.Logger(stderr, level)
 			n, err := NewNode(cfg, version(), log)
 			if err != nil {
 				return err
 			}
+			n.ReloadOnHangup(level, func() (NodeConfig, error) {
+				c := DefaultNodeConfig()
+				err := again(&c)
+				return c, err
+			})
 			started(log)
 			return n.Run(ctx)
 		},
@@ -98,8 +105,8 @@ nothing on disk but the cluster's key: after a restart the peers announce themse
   %[1]s --config /etc/p2pd/scheduler.yaml
   P2PSCHED_LOG_LEVEL=debug %[1]s`, name),
 		envPrefix: "P2PSCHED_", config: &cfg,
-		run: func(ctx context.Context) error {
-			log := cfg.Log.Logger(stderr)
+		run: func(ctx context.Context, _ func(Config) error) error {
+			log := cfg.Log.Logger(stderr, new(slog.LevelVar))
 			h, err := NewHub(cfg, version(), log)
 			if err != nil {
 				return err
@@ -122,7 +129,9 @@ type program struct {
 	name, short, long, example string
 	envPrefix                  string
 	config                     Config // what run reads
-	run                        func(context.Context) error
+	// run is the program; again reads a configuration anew, from the same
+	// sources, into one that has its defaults.
+	run func(ctx context.Context, again func(Config) error) error
 	// more are the program's own subcommands; load reads config. nil: none.
 	more func(load func() error) []*cobra.Command
 }
@@ -174,6 +183,20 @@ func (p program) command() *cobra.Command {
 	load := func() error {
 		return Load(p.config, Sources{File: *file, Prefix: p.envPrefix, LookupEnv: os.LookupEnv, Flags: settings})
 	}
+	again := func(c Config) error {
+		fresh := pflag.NewFlagSet(p.name, pflag.ContinueOnError)
+		c.Flags(fresh)
+		var failed error
+		settings.VisitAll(func(f *pflag.Flag) { // Visit knows nothing of what cobra parsed
+			if f.Changed {
+				failed = errors.Join(failed, fresh.Set(f.Name, f.Value.String()))
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		return Load(c, Sources{File: *file, Prefix: p.envPrefix, LookupEnv: os.LookupEnv, Flags: fresh})
+	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := load(); err != nil {
 			return err
@@ -181,7 +204,7 @@ func (p program) command() *cobra.Command {
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal is the system's
-		if err := p.run(ctx); err != nil {
+		if err := p.run(ctx, again); err != nil {
 			return runError{err}
 		}
 		return nil

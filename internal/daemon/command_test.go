@@ -22,12 +22,17 @@ func call(t *testing.T, main entry, args ...string) (code int, stdout, stderr st
 	return code, out.String(), errs.String()
 }
 
-func TestExitCodes(t *testing.T) {
-	dir := t.TempDir()
-	onLoopback := []string{
+// onLoopback are a p2pd's flags so that it disturbs nobody.
+func onLoopback(t *testing.T) []string {
+	t.Helper()
+	return []string{
 		"--mirror-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0",
-		"--peer-bulk-listen=127.0.0.1:0", "--store-path=" + dir,
+		"--peer-bulk-listen=127.0.0.1:0", "--store-path=" + t.TempDir(),
 	}
+}
+
+func TestExitCodes(t *testing.T) {
+	onLoopback := onLoopback(t)
 	for _, tt := range []struct {
 		name   string
 		main   entry

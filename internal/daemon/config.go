@@ -88,12 +88,6 @@ type StoreConfig struct {
 	KeepFree Room `json:"keepFree"`
 }
 
-// LimitsConfig bounds bytes a second; 0 is no limit.
-type LimitsConfig struct {
-	Upload   Bytes `json:"upload"`
-	Download Bytes `json:"download"`
-}
-
 // TopologyConfig says where the node is.
 type TopologyConfig struct {
 	Zone string `json:"zone"`

@@ -17,6 +17,8 @@ func (n *Node) metricsHandler() http.Handler {
 		ms = append(ms, n.discoveryMetrics()...)
 		ms = append(ms, n.membershipMetrics()...)
 		ms = append(ms, n.may.metrics()...)
+		ms = append(ms, n.limits.metrics()...)
+		ms = append(ms, n.reload.metrics()...)
 		if n.hub != nil {
 			ms = append(ms, n.hub.metrics()...)
 		}

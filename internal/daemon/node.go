@@ -20,7 +20,6 @@ import (
 	"github.com/p2pd/p2pd/internal/pulls"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/store"
-	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/internal/tracing"
 	"github.com/p2pd/p2pd/internal/transport"
 	"github.com/p2pd/p2pd/pkg/peer"
@@ -42,6 +41,8 @@ type Node struct {
 	journal   journal.Journal
 	pulls     *pulls.Tracker
 	tracer    *tracing.Tracer      // nil unless enabled
+	limits    *limits
+	reload    *reload              // nil if nobody reloads
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
 	preheats  *preheat.Agent       // as client
@@ -79,8 +80,7 @@ func (n *Node) open() (err error) {
 	if p.KeyFile == "" {
 		p.KeyFile = filepath.Join(s.Path, "key")
 	}
-	// Neighbours and the origin share one download limit: the line is one.
-	download := throttle.NewLimiter(int64(n.cfg.Limits.Download))
+	n.limits = newLimits(n.cfg.Limits, n.log)
 	id, err := transport.IdentityOf(p.KeyFile)
 	if err != nil {
 		return fmt.Errorf("peer.keyFile: %w", err)
@@ -94,12 +94,13 @@ func (n *Node) open() (err error) {
 	if n.net, err = transport.New(transport.Config{
 		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
-		Upload: throttle.NewLimiter(int64(n.cfg.Limits.Upload)), Download: download,
+		Upload: n.limits.upload, Download: n.limits.download, FarUpload: n.limits.farUpload, FarDownload: n.limits.farDownload,
 		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Tracer: n.tracer, Logger: n.log,
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	n.origin, err = newOrigin(n.cfg.Registries, origin.Config{AllowAll: n.cfg.AllowAllRegistries, Download: download, UserAgent: "p2pd/" + n.version, Logger: n.log})
+	// Neighbours and the origin share one download limit: the line is one.
+	n.origin, err = newOrigin(n.cfg.Registries, origin.Config{AllowAll: n.cfg.AllowAllRegistries, Download: n.limits.download, UserAgent: "p2pd/" + n.version, Logger: n.log})
 	return err
 }
 
@@ -206,6 +207,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	local := n.localHandler()
 	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
+	if n.reload != nil {
+		parts = append(parts, part{"configuration", n.followHangups})
+	}
 	if n.hub != nil {
 		parts = append(parts, part{"embedded scheduler", n.hub.serve}, part{"embedded scheduler's preheats", n.hub.desk.Run})
 	}

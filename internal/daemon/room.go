@@ -11,7 +11,7 @@ import (
 // 10%, for fleets of nodes whose disks differ.
 type Room struct {
 	Bytes Bytes
-	// Percent of the disk, 0 to 100; with it Bytes is 0.
+	// Percent of the whole, 0 to 100; with it Bytes is 0.
 	Percent float64
 }
 
@@ -29,14 +29,14 @@ func (r *Room) Set(s string) error {
 	if !share {
 		b, err := ParseBytes(s)
 		if err != nil {
-			return fmt.Errorf("%w, or a share of the disk such as 10%%", err)
+			return fmt.Errorf("%w, or a share such as 10%%", err)
 		}
 		*r = Room{Bytes: b}
 		return nil
 	}
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if err != nil || !(v >= 0 && v < 100) {
-		return fmt.Errorf("%q is not a share of a disk; write 10%%, less than 100%%", s)
+		return fmt.Errorf("%q is not a share; write 10%%, less than 100%%", s)
 	}
 	*r = Room{Percent: v}
 	return nil

@@ -57,6 +57,7 @@ func (c *NodeConfig) Validate() error {
 	if len(c.Registries) == 0 && !c.AllowAllRegistries {
 		p.add("allowAllRegistries", c.AllowAllRegistries, "with no registries leaves nothing to pull from; list registries or allow all")
 	}
+	p.limits(c.Limits)
 	p.access(c.Access)
 	p.log(c.Log)
 	return p.err()

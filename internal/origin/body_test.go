@@ -47,7 +47,7 @@ func TestStall(t *testing.T) {
 // back. Time is virtual.
 func TestOwnWaitsAreNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &Origin{cfg: Config{StallTimeout: time.Second, Download: throttle.NewLimiter(throttle.Burst / 10)}}
+		o := &Origin{cfg: Config{StallTimeout: time.Second, Download: throttle.New(throttle.Burst / 10)}}
 		ctx, cancel := context.WithCancel(t.Context())
 		content := some(3 * throttle.Burst)
 		a := &answer{endpoint: new(endpoint), Response: &http.Response{Body: io.NopCloser(bytes.NewReader(content))}, ctx: ctx, end: cancel}

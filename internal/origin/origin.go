@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"golang.org/x/time/rate"
 
 	"github.com/p2pd/p2pd/internal/egress"
+	"github.com/p2pd/p2pd/internal/throttle"
 )
 
 const (
@@ -42,7 +42,7 @@ type Config struct {
 	// may call Origin reads with them.
 	Keychain authn.Keychain
 	// Download limits all bodies together; nil is no limit.
-	Download *rate.Limiter
+	Download *throttle.Limit
 	// UserAgent names us to registries.
 	UserAgent string
 

@@ -32,14 +32,24 @@ func (w *response) extend() {
 	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 }
 
-// send copies r to the child under the upload limit and counts the bytes.
-func (s *server) send(ctx context.Context, w *response, r io.Reader) (int64, error) {
-	if part, ok := r.(*io.LimitedReader); ok && s.cfg.ClearBulk && s.cfg.Upload == nil {
+// limits are those that hold for what goes to the child of r.
+func (s *server) limits(r *http.Request) []*throttle.Limit {
+	if s.cfg.far(r.Header.Get(zoneHeader)) {
+		return []*throttle.Limit{s.cfg.Upload, s.cfg.FarUpload}
+	}
+	return []*throttle.Limit{s.cfg.Upload}
+}
+
+// send copies r to the child under limits and counts the bytes. (A limit that
+// comes later holds from the next piece on where the file is sent by the
+// kernel.)
+func (s *server) send(ctx context.Context, w *response, r io.Reader, limits []*throttle.Limit) (int64, error) {
+	if part, ok := r.(*io.LimitedReader); ok && s.cfg.ClearBulk && !throttle.Limited(limits...) {
 		return sendFile(w, part)
 	}
 	buf := s.buffers.Get().(*[bulkBuffer]byte)
 	defer s.buffers.Put(buf)
-	r = throttle.Reader(ctx, r, s.cfg.Upload)
+	r = throttle.Reader(ctx, r, limits...)
 	var sent int64
 	for {
 		n, err := r.Read(buf[:])

@@ -35,7 +35,7 @@ func TestFetch(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"TLS":     func(*Config) {},
 		"clear":   func(c *Config) { c.ClearBulk = true },
-		"limited": func(c *Config) { c.Upload, c.Download = throttle.NewLimiter(1<<30), throttle.NewLimiter(1<<30) },
+		"limited": func(c *Config) { c.Upload, c.Download = throttle.New(1<<30), throttle.New(1<<30) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, cfg2 := loopback(t), loopback(t)
@@ -348,6 +348,40 @@ func TestRouteTellsPeersApart(t *testing.T) {
 		gotID, address, err := parseRoute(route)
 		if err != nil || gotID.String() != id || address != bulk {
 			t.Errorf("%s became %s %s, %v", bulk, gotID, address, err)
+		}
+	}
+}
+
+// What comes from and goes to other zones has limits of its own. Here they let
+// nothing more through after the first burst, and the fetch runs out of time.
+func TestLimitsBetweenZones(t *testing.T) {
+	content := noise(4 * throttle.Burst)
+	for name, limit := range map[string]func(parent, child *Config){
+		"at the child":  func(_, child *Config) { child.FarDownload = throttle.New(1) },
+		"at the parent": func(parent, _ *Config) { parent.FarUpload = throttle.New(1) },
+	} {
+		for zone, passes := range map[string]bool{"a": true, "b": false, "": true} {
+			t.Run(name+" in zone "+zone, func(t *testing.T) {
+				cfg, cfg2 := loopback(t), loopback(t)
+				cfg.Zone, cfg2.Zone = "a", zone
+				limit(&cfg, &cfg2)
+				parent, child := launch(t, cfg), launch(t, cfg2)
+				d := parent.hold(content)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				if !passes {
+					ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+				}
+				defer cancel()
+				body, err := child.Fetch(ctx, parent.Self(), d, 0, int64(len(content)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer body.Close()
+				got, err := io.ReadAll(body)
+				if passes && (err != nil || !bytes.Equal(got, content)) || !passes && err == nil {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+			})
 		}
 	}
 }

@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"golang.org/x/time/rate"
-
+	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/internal/tracing"
 )
 
@@ -30,8 +29,10 @@ type Config struct {
 	// Zone and Rack are told to others; may be empty.
 	Zone, Rack string
 	// Upload and Download bound the bulk bytes a second of all transfers
-	// together; nil is no limit.
-	Upload, Download *rate.Limiter
+	// together, FarUpload and FarDownload of those to and from peers of
+	// other zones besides; nil is no limit.
+	Upload, Download       *throttle.Limit
+	FarUpload, FarDownload *throttle.Limit
 	// ClearBulk moves bulk pieces over bare TCP, so that sendfile works. It
 	// is for networks that are encrypted already: nobody proves who they
 	// are, and children are told apart by what they say. All peers of a
@@ -82,6 +83,9 @@ const (
 	// one neighbour and blob.
 	defaultFetchConns = 16
 )
+
+// far reports whether a peer in that zone is known to be in another one.
+func (c Config) far(zone string) bool { return c.Zone != "" && zone != "" && zone != c.Zone }
 
 func (l Limits) orDefault() Limits {
 	l.Links = orDefault(l.Links, defaultLinks)

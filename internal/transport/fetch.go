@@ -90,8 +90,12 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 		return nil, fmt.Errorf("fetch %s from peer %s: %w", d.Short(), from.ID, err)
 	}
 	c.count.fetchesRunning.Add(1)
+	limits := []*throttle.Limit{c.cfg.Download}
+	if c.cfg.far(from.Zone) {
+		limits = append(limits, c.cfg.FarDownload)
+	}
 	return &fetched{
-		r:      throttle.Reader(ctx, res.Body, c.cfg.Download),
+		r:      throttle.Reader(ctx, res.Body, limits...),
 		body:   res.Body,
 		gather: newGather(conn, n),
 		end:    end,
@@ -125,6 +129,9 @@ func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, o
 	}).WithContext(ctx)
 	if c.cfg.ClearBulk {
 		req.Header.Set(childHeader, c.self.String())
+	}
+	if c.cfg.Zone != "" {
+		req.Header.Set(zoneHeader, c.cfg.Zone)
 	}
 	res, err := c.http.RoundTrip(req)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 // The bulk protocol is one request:
 //
 //	GET /v1/blobs/sha256:<hex>   with   Range: bytes=<first>-<last>
+//	                             and, if known, P2pd-Zone: <zone of the child>
 //
 //	206  the bytes, all of them, with Content-Length
 //	400  malformed        403  not admitted
@@ -39,6 +40,9 @@ const (
 	maxRange = 4 * piece.MaxSize
 	// childHeader names the child where TLS does not (Config.ClearBulk).
 	childHeader = "P2pd-Peer"
+	// zoneHeader names the child's zone, if it knows it: what goes to other
+	// zones has a limit of its own.
+	zoneHeader = "P2pd-Zone"
 
 	// headerTimeout bounds the TLS handshake and the header of a request.
 	headerTimeout = 5 * time.Second
@@ -172,7 +176,7 @@ func (s *server) answer(w *response, r *http.Request) (status int, err error) {
 	h.Set("Content-Length", strconv.FormatInt(n, 10))
 	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", off, off+n-1))
 	w.WriteHeader(http.StatusPartialContent)
-	sent, err := s.send(ctx, w, upload.Reader)
+	sent, err := s.send(ctx, w, upload.Reader, s.limits(r))
 	s.count.servedBytes.Add(sent)
 	if err == nil && sent != n {
 		err = fmt.Errorf("upload ended after %d of %d bytes", sent, n)
