@@ -106,7 +106,7 @@ demo: $(if $(ROOT),e2e-deps) ## NODES pull one image of SIZE at once; as root co
 	go run ./e2e/cmd/demo $(SHAPE) $(RATES)
 
 .PHONY: bench
-bench: bench-packages bench-sim bench-node bench-swarm bench-flat ## all benchmarks: the packages', a node's, the swarm's, memory over a layer of FLAT (root)
+bench: bench-packages bench-sim bench-scheduler bench-node bench-peer bench-harm bench-swarm bench-flat ## all benchmarks: the packages', the simulator's, the scheduler's, a node's, a pair's, the swarm's, memory over a layer of FLAT (root)
 
 .PHONY: bench-packages
 bench-packages: ## the packages' own benchmarks
@@ -120,6 +120,14 @@ bench-swarm: e2e-deps ## NODES at NODE_RATE and an origin at ORIGIN_RATE: one im
 bench-node: e2e-deps ## one node's pulls through p2pd against direct ones, and its store against nginx (root)
 	@scripts/install-deps.sh nginx
 	go run ./e2e/cmd/bench-node
+
+.PHONY: bench-peer
+bench-peer: e2e-deps ## from one p2pd to another on an unshaped line, against bare crypto/tls and sendfile (root)
+	go run ./e2e/cmd/bench-peer
+
+.PHONY: bench-harm
+bench-harm: e2e-deps ## how much later a pull ends when all that is peer to peer is broken (root)
+	go run ./e2e/cmd/bench-harm
 
 .PHONY: bench-sim
 bench-sim: sim

@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync"
 
-
 	"github.com/p2pd/p2pd/internal/throttle"
 )
 

@@ -138,6 +138,9 @@ func (s *stage) against(ctx context.Context, secure bool) (t transfers, err erro
 
 // transfer pulls on node 1 and notes what it cost on either side.
 func (s *stage) transfer(ctx context.Context, t *transfers) error {
+	if err := lab.TouchMemory(memoryOf * s.size); err != nil {
+		return err
+	}
 	before, err := s.cpu()
 	if err != nil {
 		return err
@@ -206,6 +209,9 @@ func (s *stage) profiled(ctx context.Context, f func() error) error {
 }
 
 const (
+	// memoryOf is how many times the layer's size a transfer takes of the
+	// machine's memory, for files and sockets.
+	memoryOf = 2
 	// profileLength outlasts a transfer of the default size.
 	profileLength = 6 * time.Second
 	// profileLead is until the profiles have begun.
