@@ -40,7 +40,7 @@ type Node struct {
 	may       gate
 	journal   journal.Journal
 	pulls     *pulls.Tracker
-	tracer    *tracing.Tracer      // nil unless enabled
+	tracer    *tracing.Tracer // nil unless enabled
 	limits    *limits
 	reload    *reload              // nil if nobody reloads
 	papers    *papers              // nil in an open cluster

@@ -88,6 +88,7 @@ func (d *download) searching(jitter time.Duration) {
 			}
 		}
 		f := d.lookAround(ctx)
+		d.p.unheard.directory.Store(ctx.Err() != nil && len(f.wanting)+len(f.holding) == 0)
 		cancel()
 		if !d.handOver(f) || sleep(d.ctx, wait) != nil {
 			return
@@ -202,7 +203,7 @@ func (d *download) deserted(id scheduler.PeerID) {
 // be a waste to read the origin without.
 func (d *download) settling(now time.Time) bool {
 	if d.search.on && !d.search.looked {
-		return now.Sub(d.joined) < schedulerGrace+seekFirst
+		return now.Sub(d.joined) < schedulerGrace+d.p.unheard.seekFirst()
 	}
 	return d.companions() == 0 && now.Sub(d.search.foundAt) < greetWait
 }

@@ -116,3 +116,51 @@ func TestSilentScheduler(t *testing.T) {
 		atMost(t, "time beyond the line's", took-line, 3*time.Second)
 	})
 }
+
+// G2: what it costs to find out that a scheduler does not answer is paid once an
+// image, which is several blobs in turn.
+func TestSilentSchedulerCostsAnImageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := strangers(t, 1)
+		c.StartSilence()
+		atMost(t, "time beyond the line's", pullImage(t, c.Nodes[0], imageOf(c, 36)), 2*time.Second)
+	})
+}
+
+// G2: the same where the scheduler works, and those that hold the image do not
+// answer: it lets the node read what they have.
+func TestMuteSeedsCostAnImageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 4, nil)
+		c.StartScheduler()
+		image := imageOf(c, 37)
+		for _, blob := range image {
+			pullAll(t, c.Nodes[:3], piece.Sum(blob), int64(len(blob)))
+		}
+		for _, n := range c.Nodes[:3] {
+			n.SetRate(1, 1)
+		}
+		atMost(t, "time beyond the line's", pullImage(t, c.Nodes[3], image), 2*time.Second)
+	})
+}
+
+// imageOf is three blobs: a manifest, a configuration and a layer.
+func imageOf(c *peertest.Cluster, seed byte) (blobs [][]byte) {
+	for i, n := range []int{500, 2000, 24 * mib} {
+		blob := content(seed+byte(i)*50, n)
+		c.Origin.Add(blob)
+		blobs = append(blobs, blob)
+	}
+	return blobs
+}
+
+// pullImage pulls blobs one after the other on n and returns how much longer
+// that took than the line alone.
+func pullImage(t *testing.T, n *peertest.Node, blobs [][]byte) (beyond time.Duration) {
+	t.Helper()
+	for _, blob := range blobs {
+		beyond += pull(t, []*peertest.Node{n}, piece.Sum(blob), int64(len(blob)))
+		beyond -= time.Duration(float64(len(blob)) / (100 * mbit) * float64(time.Second))
+	}
+	return beyond
+}

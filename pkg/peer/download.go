@@ -80,6 +80,7 @@ type download struct {
 	moved       time.Time // when a byte last arrived from anywhere
 	heardOf     time.Time // when a neighbour last said that it has pieces, or is busy
 	asked       time.Time // when the scheduler was last told of a stall
+	unanswered  time.Time // since when it has not answered that; zero: it has
 	waitUntil   time.Time // it has asked to leave the origin alone until then
 	stalledAt   time.Time // without a scheduler: when nobody sent anything
 	patience    time.Duration

@@ -55,7 +55,7 @@ func (d *download) underLease() (held []scheduler.Lease) {
 
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
-	d.schedulerUp = true
+	d.schedulerUp, d.unanswered = true, time.Time{}
 	d.noteLease(g)
 	if d.ref.Source == nil || d.ended || d.partial.on || d.ahead.on.Load() { // or it was given to an earlier download
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)
@@ -104,6 +104,9 @@ func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool)
 	}
 	for i := run.First; i < run.End; i++ {
 		d.picker.Need.Clear(i)
+		for _, f := range d.fetches[i] { // a neighbour has it, but does not send it
+			f.stop()
+		}
 	}
 	if id == 0 {
 		d.p.stats.selfLeases.Add(1)

@@ -52,7 +52,7 @@ type neighbour struct {
 
 // introduced takes the scheduler's word on new neighbours and the size.
 func (d *download) introduced(dec scheduler.Introduce) {
-	d.schedulerUp, d.partial.met = true, true
+	d.schedulerUp, d.partial.met, d.unanswered = true, true, time.Time{}
 	d.share = choice.Share(dec.Share)
 	if d.picker != nil {
 		d.picker.Share = d.share

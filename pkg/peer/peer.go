@@ -60,6 +60,7 @@ type Peer struct {
 	// (preheat.go).
 	patientLeases atomic.Int64
 	full          full // blobs for which the disk has no room
+	unheard       unheard
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
@@ -266,6 +267,7 @@ func (p *Peer) summarise(ctx context.Context) {
 
 // Decide takes one decision of the scheduler. It does not block for long.
 func (p *Peer) Decide(dec scheduler.Decision) {
+	p.unheard.scheduler.Store(false)
 	switch dec := dec.(type) {
 	case scheduler.Introduce:
 		if d := p.running(dec.Digest); d != nil {

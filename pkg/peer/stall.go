@@ -80,7 +80,8 @@ func (d *download) tickStall(now time.Time) {
 	}
 	if !d.partial.met && now.Sub(d.joined) > schedulerGrace {
 		d.seek()
-		if now.Sub(d.joined) > silence {
+		if now.Sub(d.joined) > d.p.unheard.silence() {
+			d.p.unheard.scheduler.Store(true)
 			d.lookAfterMyself(now)
 			return
 		}
@@ -96,14 +97,36 @@ func (d *download) callForHelp(now time.Time) {
 	still := now.Sub(d.moved)
 	if still > askAfter && now.Sub(d.asked) > askAfter {
 		d.asked = now
+		if d.unanswered.IsZero() {
+			d.unanswered = now
+		}
 		d.note(journal.Waiting, "no byte for half a second or more: the scheduler is asked for help")
 		d.report(true)
+	}
+	if still > askAfter && d.unheard(now) {
+		d.lookAfterMyself(now)
+		return
 	}
 	if still > d.patienceNow(now) && (now.After(d.waitUntil) || still > maxWait) {
 		d.log.Debug("nobody sends anything: taking a piece from the origin")
 		d.selfRead(1, false)
 		d.drawPatience()
 	}
+}
+
+// unheard reports whether calls for help go unanswered: the scheduler hangs, or
+// knows no reason to wait. Among neighbours that answer there is time to find out
+// which.
+func (d *download) unheard(now time.Time) bool {
+	wait := d.p.unheard.silence()
+	if d.companions() > 0 {
+		wait = takeAnyway
+	}
+	if d.unanswered.IsZero() || now.Sub(d.unanswered) <= wait {
+		return false
+	}
+	d.p.unheard.scheduler.Store(true)
+	return true
 }
 
 // patienceNow is how long no byte may arrive before the peer helps itself.
@@ -116,6 +139,7 @@ func (d *download) patienceNow(now time.Time) time.Duration {
 
 // told takes the scheduler's word that what is missing is on its way.
 func (d *download) told(dec scheduler.Wait, now time.Time) {
+	d.unanswered = time.Time{}
 	d.note(journal.Waiting, "the scheduler asks for patience: %s", dec.Reason)
 	d.waitUntil = now.Add(dec.For)
 	d.board.promised.Store(now.UnixNano())

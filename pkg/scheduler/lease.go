@@ -20,6 +20,7 @@ type lease struct {
 	host   *host
 	pieces piece.Range
 	whole  bool
+	held   bool // others had it when it was given
 	bytes  int64
 	moved  time.Time // when bytes last grew
 	// granted is when it was given.
@@ -45,7 +46,12 @@ func (s *Scheduler) grant(sw *swarm) {
 // feed gives swarms that have no lease at all theirs before others get more:
 // with several layers of one image under way the first ones would else take
 // all that a host bears, and the clients of the rest would wait for nothing.
+// Once they have been fed, nothing can be had until a lease ends or time passes.
 func (s *Scheduler) feed() {
+	if s.fed {
+		return
+	}
+	s.fed = true
 	s.hungry = slices.DeleteFunc(s.hungry, func(sw *swarm) bool {
 		return s.swarms[sw.digest] != sw || !sw.wanting() || len(sw.leases) > 0 || s.grantOne(sw)
 	})
@@ -134,17 +140,14 @@ func (s *Scheduler) hostOf(m *member) *host {
 }
 
 func (s *Scheduler) mayHold(m *member) bool {
-	if m.origin == "" || m.complete || m.odd() || m.node.gone || m.node.leases >= s.cfg.LeasesPerPeer {
-		return false
-	}
-	if s.now.Before(m.skip) {
+	if m.origin == "" || m.complete || m.node.leases >= s.cfg.LeasesPerPeer {
 		return false
 	}
 	h := s.hostOf(m)
-	if h == nil {
-		return s.roomForHost()
+	if h != nil && (h.leases >= s.hostBears(m) || s.now.Before(h.until)) {
+		return false
 	}
-	return h.leases < s.hostBears(m) && !s.now.Before(h.until)
+	return !m.odd() && !m.node.gone && !s.now.Before(m.skip) && (h != nil || s.roomForHost())
 }
 
 // hostBears is how many leases a host may have for one more to go to m: those where
@@ -192,6 +195,7 @@ func (s *Scheduler) book(m *member, given Lease) {
 		l.host = &host{}
 		s.hosts[m.origin] = l.host
 	}
+	l.held = !l.whole && sw.holders[l.pieces.First] > 0
 	sw.cover(l.pieces)
 	sw.leases = append(sw.leases, l)
 	s.work(sw) // even a lease on what others have must run out
@@ -233,6 +237,7 @@ func (s *Scheduler) release(l *lease) {
 		sw.leases = slices.Delete(sw.leases, i, i+1)
 	}
 	sw.uncover(l.pieces)
+	s.fed = false
 	l.holder.leases--
 	l.holder.node.leases--
 	l.host.leases--
@@ -295,6 +300,9 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 	}
 	s.release(l)
 	s.grant(sw)
+	if m.node.cutOff && e.Outcome == Done {
+		s.lendHeld(m)
+	}
 }
 
 // credit counts pieces as held by a member that says it has read them; its

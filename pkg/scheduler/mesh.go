@@ -47,7 +47,7 @@ func (s *Scheduler) flushIntros() {
 	for _, m := range s.intros {
 		in := m.intro
 		m.intro = nil
-		if m.swarm.members[m.node.peer.ID] != m {
+		if m.swarm.members[m.node] != m {
 			continue // it left in the same Step
 		}
 		s.decide(Introduce{
@@ -73,15 +73,15 @@ func (s *Scheduler) connect(m *member) {
 	if !m.complete {
 		l.Seeds = slices.DeleteFunc(sample(s.rng, sw.seeds, s.cfg.Neighbours), m.far)
 	}
-	why := make(map[string]int)
+	var why [numWhys]int
 	for _, p := range Weave(s.rng, l) {
-		s.edge(m, p.Who, p.Why)
+		s.edge(m, p.Who, p.Why.String())
 		why[p.Why]++
 	}
 	s.gate(m)
 	if !m.complete {
 		s.introduce(m, nil, fmt.Sprintf("joined: %d known, %d near it, %d seed, %d at random of %d members",
-			why["known from another swarm"], why["near it"], why["a seed"], why["at random"], len(sw.order)-1))
+			why[Known], why[Near], why[Seed], why[Random], len(sw.order)-1))
 	}
 }
 
@@ -94,7 +94,7 @@ func (m *member) acquainted(n int) []*member {
 			if len(out) >= n {
 				return out
 			}
-			here := m.swarm.members[o.node.peer.ID]
+			here := m.swarm.members[o.node]
 			if here != nil && !m.far(here) && !slices.Contains(out, here) {
 				out = append(out, here)
 			}
@@ -192,7 +192,7 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 	for _, r := range rates {
 		if r.Bytes > 0 {
 			delete(m.idle, r.Peer)
-		} else if _, ok := m.swarm.members[r.Peer]; ok {
+		} else if s.memberOf(m.swarm, r.Peer) != nil {
 			m.idle[r.Peer]++
 		}
 	}
@@ -229,7 +229,7 @@ func (s *Scheduler) blame(e Blame) {
 	if e.Fault == False {
 		s.accuse(o.node, e.Peer)
 	}
-	if e.Fault == Unreachable && o.complete && o.swarm.members[e.Neighbour] == o {
+	if e.Fault == Unreachable && o.complete && o.swarm.members[o.node] == o {
 		if o.missed++; o.missed >= missedMost {
 			s.turnOut(o, "several members could not reach it")
 		}

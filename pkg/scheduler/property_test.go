@@ -78,7 +78,7 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		hostLeases[l.host]++
 		nodeLeases[l.holder.node]++
 		mine[l.holder]++
-		if sw.members[l.holder.node.peer.ID] != l.holder {
+		if sw.members[l.holder.node] != l.holder {
 			return fmt.Errorf("lease %d is held by %s, who left", l.id, l.holder.node.peer.ID)
 		}
 		for i := l.pieces.First; i < l.pieces.End; i++ {
@@ -114,7 +114,7 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 			return fmt.Errorf("member %s has %d neighbours", m.node.peer.ID, len(m.edges))
 		}
 		for _, o := range m.edges {
-			if o == m || sw.members[o.node.peer.ID] != o || !slices.Contains(o.edges, m) {
+			if o == m || sw.members[o.node] != o || !slices.Contains(o.edges, m) {
 				return fmt.Errorf("edge of %s to %s is not one of two members", m.node.peer.ID, o.node.peer.ID)
 			}
 		}

@@ -128,6 +128,7 @@ type Scheduler struct {
 	now    time.Time
 	out    []Decision
 	intros []*member // those with an introduction pending
+	fed    bool      // hungry swarms have had what there is
 }
 
 // node is one peer over all its swarms.
@@ -137,6 +138,10 @@ type node struct {
 	members []*member
 	leases  int
 	traffic Traffic
+	// fed is when it last told of bytes from another peer. cutOff: it has had
+	// none for long where others have all that it misses.
+	fed    time.Time
+	cutOff bool
 	// accusers blame it for false bytes; what it claims is in doubt until
 	// doubted.
 	accusers map[PeerID]bool
@@ -173,7 +178,7 @@ func New(cfg Config) *Scheduler {
 // Step takes one event at a time and returns what follows from it. Time must
 // not run backwards. The caller owns the result.
 func (s *Scheduler) Step(now time.Time, e Event) []Decision {
-	s.now, s.out, s.intros = now, nil, nil
+	s.now, s.out, s.intros, s.fed = now, nil, nil, false
 	switch e := e.(type) {
 	case PeerUp:
 		s.peerUp(e)
@@ -246,7 +251,7 @@ func (s *Scheduler) join(e Join) {
 	}
 	for _, b := range e.Blobs {
 		sw := s.swarms[b.Digest]
-		if (sw == nil || sw.members[e.Peer] == nil) && !s.crowded(n) {
+		if (sw == nil || sw.members[n] == nil) && !s.crowded(n) {
 			continue // it does without the scheduler
 		}
 		if sw = s.swarms[b.Digest]; sw == nil { // it may have made room here
@@ -256,7 +261,7 @@ func (s *Scheduler) join(e Join) {
 				sw.until = s.now.Add(movedHold)
 			}
 		}
-		m, fresh := sw.members[e.Peer], false
+		m, fresh := sw.members[n], false
 		if m == nil {
 			m, fresh = s.enter(sw, n), true
 		}
@@ -271,6 +276,9 @@ func (s *Scheduler) join(e Join) {
 			s.introduce(m, nil, "the swarm knows the size")
 		}
 		s.grant(sw)
+		if n.cutOff || s.forsaken(m) {
+			s.lendHeld(m)
+		}
 	}
 }
 
@@ -310,7 +318,15 @@ func (s *Scheduler) tick() {
 
 func (s *Scheduler) member(p PeerID, d piece.Digest) *member {
 	if sw := s.swarms[d]; sw != nil {
-		return sw.members[p]
+		return s.memberOf(sw, p)
+	}
+	return nil
+}
+
+// memberOf is that peer's standing in sw; nil if it has none.
+func (s *Scheduler) memberOf(sw *swarm, p PeerID) *member {
+	if n := s.peers[p]; n != nil {
+		return sw.members[n]
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ type swarm struct {
 	size   int64     // SizeUnknown until a member told it
 	layout piece.Layout
 
-	members map[PeerID]*member
+	members map[*node]*member
 	order   []*member // the same, for sampling; member.at is its place
 	seeds   []*member // those that are complete
 	near    map[place][]*member
@@ -43,6 +43,7 @@ type member struct {
 	node     *node
 	swarm    *swarm
 	at       int
+	since    time.Time // when it joined
 	have     piece.Bitfield
 	complete bool
 	doubted  bool // have does not count
@@ -73,7 +74,7 @@ type member struct {
 func newSwarm(d piece.Digest, now time.Time) *swarm {
 	return &swarm{
 		digest: d, born: now, size: SizeUnknown, working: -1,
-		members: make(map[PeerID]*member), near: make(map[place][]*member),
+		members: make(map[*node]*member), near: make(map[place][]*member),
 	}
 }
 
@@ -109,9 +110,9 @@ func (m *member) unsettle() {
 
 // enter makes a peer a member.
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
-	m := &member{node: n, swarm: sw, at: len(sw.order), doubted: s.now.Before(n.doubted)}
+	m := &member{node: n, swarm: sw, at: len(sw.order), since: s.now, doubted: s.now.Before(n.doubted)}
 	m.edges = make([]*member, 0, s.cfg.Neighbours)
-	sw.members[n.peer.ID] = m
+	sw.members[n] = m
 	sw.order = append(sw.order, m)
 	m.settle()
 	n.members = append(n.members, m)
@@ -136,7 +137,7 @@ func (s *Scheduler) remove(m *member, why string) {
 	last := sw.order[len(sw.order)-1]
 	sw.order[m.at], last.at = last, m.at
 	sw.order = sw.order[:len(sw.order)-1]
-	delete(sw.members, m.node.peer.ID)
+	delete(sw.members, m.node)
 	sw.seeds = without(sw.seeds, m)
 	m.unsettle()
 	m.node.members = without(m.node.members, m)

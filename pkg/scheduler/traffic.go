@@ -13,15 +13,18 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 		if r.Bytes <= 0 || r.Bytes > m.swarm.size {
 			continue
 		}
+		m.node.fed, m.node.cutOff = s.now, false
 		m.traffic.FromPeers += r.Bytes
 		m.swarm.traffic.FromPeers += r.Bytes
 		m.node.traffic.FromPeers += r.Bytes
 		s.stats.FromPeers += r.Bytes
-		if o := m.swarm.members[r.Peer]; o != nil {
-			o.traffic.ToPeers += r.Bytes
+		n := s.peers[r.Peer]
+		if n == nil {
+			continue
 		}
-		if n := s.peers[r.Peer]; n != nil {
-			n.traffic.ToPeers += r.Bytes
+		n.traffic.ToPeers += r.Bytes
+		if o := m.swarm.members[n]; o != nil {
+			o.traffic.ToPeers += r.Bytes
 		}
 	}
 }

@@ -184,13 +184,16 @@ var verbs = []struct {
 	{regexp.MustCompile(`^leaves? (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Leave{Peer: who, Digest: piece.Sum([]byte(m[1]))}
 	}},
-	{regexp.MustCompile(`^(has|is stalled with) (\d+)\.\.(\d+) of (\w+)(?:, (\d+)MiB under lease (\d+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
+	{regexp.MustCompile(`^(has|is stalled with) (\d+)\.\.(\d+) of (\w+)(?:, (\d+)MiB under lease (\d+))?(?:, (\d+)MiB from (\w+))?$`), func(s *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		size := s.sizes[m[4]]
 		p := scheduler.Progress{
 			Digest: piece.Sum([]byte(m[4])), Size: size, Have: bits(size, m[2], m[3]), Stalled: m[1] != "has",
 		}
 		if m[5] != "" {
 			p.Leases = []scheduler.LeaseBytes{{ID: scheduler.LeaseID(number(m[6])), Bytes: number(m[5]) << 20}}
+		}
+		if m[7] != "" {
+			p.Rates = []scheduler.NeighbourBytes{{Peer: scheduler.PeerID(m[8]), Bytes: number(m[7]) << 20}}
 		}
 		return scheduler.Summary{Peer: who, Blobs: []scheduler.Progress{p}}
 	}},

@@ -26,10 +26,27 @@ type Loom[T comparable] struct {
 	Neighbours, Topology int
 }
 
+// Why is what a neighbour was chosen for.
+type Why uint8
+
+// The reasons.
+const (
+	Known  Why = iota // a neighbour in another swarm
+	Near              // in the same rack or zone
+	Seed              // it has the whole blob
+	Random            // nothing else
+	numWhys
+)
+
+// String is the reason in words.
+func (w Why) String() string {
+	return [...]string{"known from another swarm", "near it", "a seed", "at random"}[w]
+}
+
 // Pick is one neighbour chosen, and why.
 type Pick[T comparable] struct {
 	Who T
-	Why string
+	Why Why
 }
 
 // Weave chooses neighbours for one peer: those that it has already; a few near
@@ -38,7 +55,7 @@ type Pick[T comparable] struct {
 // introduces members by it, and a peer without a scheduler introduces itself.
 func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
 	picks := make([]Pick[T], 0, max(l.Neighbours, 0))
-	take := func(from []T, n int, why string) {
+	take := func(from []T, n int, why Why) {
 		n = min(n, l.Neighbours-len(picks))
 		for _, c := range draw(rng, from, n, func(c T) bool {
 			return l.Fit(c) && !slices.ContainsFunc(picks, func(p Pick[T]) bool { return p.Who == c })
@@ -50,14 +67,14 @@ func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
 	if len(l.Seeds) > 0 {
 		most-- // room for one
 	}
-	take(l.Known, most, "known from another swarm")
+	take(l.Known, most, Known)
 	for _, near := range l.Near {
-		take(near, l.Topology-len(picks), "near it")
+		take(near, l.Topology-len(picks), Near)
 	}
 	if !slices.ContainsFunc(picks, func(p Pick[T]) bool { return l.IsSeed(p.Who) }) {
-		take(l.Seeds, 1, "a seed")
+		take(l.Seeds, 1, Seed)
 	}
-	take(l.All, l.Neighbours, "at random")
+	take(l.All, l.Neighbours, Random)
 	return picks
 }
 

@@ -66,7 +66,7 @@ func TestWeave(t *testing.T) {
 		if fitSeed && !hasSeed {
 			t.Fatalf("seed %d: no seed among %v", seed, picks)
 		}
-		if i := slices.IndexFunc(picks, func(p Pick[int]) bool { return p.Why == "at random" }); i >= 0 && known == nil && fitNear >= 3 && i < 3 {
+		if i := slices.IndexFunc(picks, func(p Pick[int]) bool { return p.Why == Random }); i >= 0 && known == nil && fitNear >= 3 && i < 3 {
 			t.Fatalf("seed %d: random before near: %v", seed, picks)
 		}
 	}
