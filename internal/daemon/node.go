@@ -42,7 +42,7 @@ type Node struct {
 	pulls     *pulls.Tracker
 	tracer    *tracing.Tracer // nil unless enabled
 	limits    *limits
-	reload    *reload              // nil if nobody reloads
+	reload    reload
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
 	preheats  *preheat.Agent       // as client
@@ -207,7 +207,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	local := n.localHandler()
 	parts = append(parts, part{"local commands", func(ctx context.Context) error { return serveAdmin(ctx, n.localL, local) }})
-	if n.reload != nil {
+	if n.reload.read != nil {
 		parts = append(parts, part{"configuration", n.followHangups})
 	}
 	if n.hub != nil {

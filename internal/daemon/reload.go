@@ -15,7 +15,8 @@ import (
 // On SIGHUP p2pd reads its configuration again, from the same sources, and takes
 // the limits and the log level from it. All else needs a restart.
 
-// reload is what it takes to do that, and what came of it.
+// reload is what it takes to do that, and what came of it. Without read nobody
+// reloads.
 type reload struct {
 	read           func() (NodeConfig, error)
 	level          *slog.LevelVar
@@ -25,7 +26,7 @@ type reload struct {
 // ReloadOnHangup has Run follow SIGHUP. read makes a configuration anew, and
 // validates it; level is that of the node's logger.
 func (n *Node) ReloadOnHangup(level *slog.LevelVar, read func() (NodeConfig, error)) {
-	n.reload = &reload{read: read, level: level}
+	n.reload.read, n.reload.level = read, level
 }
 
 // followHangups reloads until ctx ends.
@@ -64,9 +65,6 @@ func (n *Node) readAgain() {
 }
 
 func (r *reload) metrics() []metrics.Metric {
-	if r == nil {
-		return nil
-	}
 	return []metrics.Metric{{Name: "p2pd_config_reloads_total", Help: "Times that the configuration was read again, by whether it was taken over.", Samples: []metrics.Sample{
 		metrics.By("outcome", "taken", r.taken.Load()), metrics.By("outcome", "refused", r.refused.Load()),
 	}}}
