@@ -164,3 +164,37 @@ func pullImage(t *testing.T, n *peertest.Node, blobs [][]byte) (beyond time.Dura
 	}
 	return beyond
 }
+
+// G2: those that hold the image answer, but their lines are at a fiftieth.
+func TestSlowSeedsCostLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 4, nil)
+		c.StartScheduler()
+		image := imageOf(c, 38)
+		for _, blob := range image {
+			pullAll(t, c.Nodes[:3], piece.Sum(blob), int64(len(blob)))
+		}
+		for _, n := range c.Nodes[:3] {
+			n.SetRate(2*mbit, 2*mbit)
+		}
+		beyond := pullImage(t, c.Nodes[3], image)
+		t.Logf("%v beyond the line", beyond)
+		atMost(t, "time beyond the line's", beyond, 3*time.Second)
+	})
+}
+
+// A node whose own line is slow must not read what others have: it would cost the
+// registry bytes, and bring nothing.
+func TestASlowNodeLeavesTheOriginAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab(t, 4, nil)
+		c.StartScheduler()
+		blob := content(39, 24*mib)
+		d := c.Origin.Add(blob)
+		pullAll(t, c.Nodes[:3], d, int64(len(blob)))
+		c.Nodes[3].SetRate(10*mbit, 10*mbit)
+		before := copies(c, int64(len(blob)))
+		pullAll(t, c.Nodes[3:], d, int64(len(blob)))
+		atMost(t, "origin copies", copies(c, int64(len(blob)))-before, 0.1)
+	})
+}

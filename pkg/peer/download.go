@@ -349,8 +349,9 @@ func (d *download) noticeProgress(now time.Time) {
 	}
 	for _, fs := range d.fetches {
 		for _, f := range fs {
-			if f.noticed(now) {
+			if n := f.noticed(now); n > 0 {
 				d.moved = now
+				f.from.delivered += n
 			}
 		}
 	}

@@ -44,14 +44,13 @@ type fetch struct {
 	moved time.Time     // when that last grew
 }
 
-// noticed reports whether bytes arrived since the last look.
-func (f *fetch) noticed(now time.Time) bool {
-	b := f.bytes.Load()
-	if b == f.seen {
-		return false
+// noticed returns how many bytes arrived since the last look.
+func (f *fetch) noticed(now time.Time) int64 {
+	n := f.bytes.Load() - f.seen
+	if n > 0 {
+		f.seen, f.moved = f.seen+n, now
 	}
-	f.seen, f.moved = b, now
-	return true
+	return n
 }
 
 // stop ends the fetch through no fault of the neighbour.
@@ -223,7 +222,7 @@ func (d *download) fetchedWell(f *fetch, now time.Time) {
 	if !d.got(f.piece, d.ingest.Claim(f.piece), &d.board.fromPeers, now) {
 		return // the other of two was first
 	}
-	f.from.delivered += length
+	f.from.delivered += f.noticed(now)
 	d.p.pace.observe(length, now.Sub(f.started))
 	if d.far(f.from) {
 		d.p.stats.receivedFar.Add(length)

@@ -282,7 +282,9 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 		m.failed = 0
 		_, span := sw.layout.Span(l.pieces)
 		l.read(span - l.bytes)
-		l.host.observe(span, s.now.Sub(l.granted))
+		if !l.held {
+			l.host.observe(span, s.now.Sub(l.granted))
+		}
 		s.credit(m, l.pieces)
 	case NoRange:
 		s.stats.LeasesFailed++
@@ -300,8 +302,9 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 	}
 	s.release(l)
 	s.grant(sw)
-	if m.node.cutOff && e.Outcome == Done {
-		s.lendHeld(m)
+	if e.Outcome == Done && l.held {
+		_, span := sw.layout.Span(l.pieces)
+		s.tried(m, l, span)
 	}
 }
 

@@ -101,7 +101,11 @@ func (s *Scheduler) lendHeld(m *member) bool {
 		if run.Len() == 0 {
 			break
 		}
-		s.lend(m, run, false, "others have it, but it has had nothing from anybody")
+		why := "others have it, but it has had nothing from anybody"
+		if m.relieved {
+			why = "others have it, but the registry is far faster than they are"
+		}
+		s.lend(m, run, false, why)
 	}
 	return m.leases > 0
 }

@@ -142,6 +142,7 @@ type node struct {
 	// none for long where others have all that it misses.
 	fed    time.Time
 	cutOff bool
+	intake intake
 	// accusers blame it for false bytes; what it claims is in doubt until
 	// doubted.
 	accusers map[PeerID]bool
@@ -249,6 +250,7 @@ func (s *Scheduler) join(e Join) {
 	if n == nil || s.now.Before(s.banned[e.Peer].Until) {
 		return
 	}
+	n.intake.begin(s.now)
 	for _, b := range e.Blobs {
 		sw := s.swarms[b.Digest]
 		if (sw == nil || sw.members[n] == nil) && !s.crowded(n) {
@@ -283,6 +285,7 @@ func (s *Scheduler) join(e Join) {
 }
 
 func (s *Scheduler) summary(e Summary) {
+	s.takeIn(e)
 	for i := range e.Blobs {
 		b := &e.Blobs[i]
 		m := s.member(e.Peer, b.Digest)
@@ -300,6 +303,8 @@ func (s *Scheduler) summary(e Summary) {
 		s.grant(sw)
 		if b.Stalled && !m.complete {
 			s.rescue(m)
+		} else if len(b.Rates) > 0 && s.crawls(m) {
+			s.tryOrigin(m)
 		}
 		if m.have.Count() > m.stalledAt { // that it does not call is no progress: summaries come in between
 			m.stalled = time.Time{}

@@ -69,6 +69,8 @@ type member struct {
 	// many pieces it had then.
 	stalled   time.Time
 	stalledAt int
+	// relieved: it reads what others have, for they are too slow.
+	relieved bool
 }
 
 func newSwarm(d piece.Digest, now time.Time) *swarm {
