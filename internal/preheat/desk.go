@@ -3,7 +3,6 @@ package preheat
 import (
 	"context"
 	"crypto/rand"
-
 	"errors"
 	"fmt"
 	"log/slog"
