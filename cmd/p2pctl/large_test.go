@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/preheat"
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/internal/web"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -77,7 +78,7 @@ func (*large) Unban(context.Context, scheduler.PeerID) error { return nil }
 // with some hundreds, and goes on to be live.
 func TestThePageOfALargeCluster(t *testing.T) {
 	b := startBrowser(t, 1600, 1000, true)
-	srv := httptest.NewServer(web.New(web.Config{Guard: web.ByToken(secret.New("the-token-of-this-test")), Brain: newLarge(t), Started: time.Now()}))
+	srv := httptest.NewServer(web.New(web.Config{Guard: web.ByToken(secret.New("the-token-of-this-test")), Brain: newLarge(t), Preheats: preheat.NewDesk(preheat.Config{}), Started: time.Now()}))
 	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() }) // the page would watch on
 	b.open(srv.URL + "/ui/")
 	b.until("!document.getElementById('login').hidden")
