@@ -137,6 +137,7 @@ func TestMuteSeedsCostAnImageOnce(t *testing.T) {
 		for _, blob := range image {
 			pullAll(t, c.Nodes[:3], piece.Sum(blob), int64(len(blob)))
 		}
+		time.Sleep(5 * time.Second) // nobody is busy with others any more
 		for _, n := range c.Nodes[:3] {
 			n.SetRate(1, 1)
 		}
@@ -174,6 +175,7 @@ func TestSlowSeedsCostLittle(t *testing.T) {
 		for _, blob := range image {
 			pullAll(t, c.Nodes[:3], piece.Sum(blob), int64(len(blob)))
 		}
+		time.Sleep(5 * time.Second) // nobody is busy with others any more
 		for _, n := range c.Nodes[:3] {
 			n.SetRate(2*mbit, 2*mbit)
 		}

@@ -14,6 +14,9 @@ const (
 	quiet = 2 * time.Second
 	// crawlFactor is how many times slower than one lease its peers must be.
 	crawlFactor = 4
+	// othersFedFor is how long ago it may be that another node was fed for peers
+	// to be busy with others.
+	othersFedFor = 2 * time.Second
 	// crawlLeft: a blob that will be there within this is left alone.
 	crawlLeft = 2 * time.Second
 	// reliefFactor is how many times faster than its peers the piece must come.
@@ -71,7 +74,34 @@ func (s *Scheduler) crawls(m *member) bool {
 		return false
 	}
 	all, _ := s.reading(m)
-	return sw.free == 0 && all == 0
+	return sw.free == 0 && all == 0 && !s.othersFed(m.node)
+}
+
+// feeding is who was fed last by peers, and who before.
+type feeding struct{ last, before fedAt }
+
+type fedAt struct {
+	node *node
+	at   time.Time
+}
+
+// note takes that a node told of bytes from peers.
+func (f *feeding) note(n *node, now time.Time) {
+	if f.last.node != n {
+		f.before = f.last
+	}
+	f.last = fedAt{n, now}
+}
+
+// othersFed reports whether peers have fed another node than n of late. Then
+// peers work, but are busy, and n's turn comes: a crowd at a few seeds must not
+// turn to the registry.
+func (s *Scheduler) othersFed(n *node) bool {
+	f := s.feeding.last
+	if f.node == n {
+		f = s.feeding.before
+	}
+	return f.node != nil && s.now.Sub(f.at) < othersFedFor
 }
 
 // tryOrigin leases one piece to a node that crawls.

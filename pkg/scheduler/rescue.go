@@ -74,7 +74,7 @@ func (s *Scheduler) noticeCutOff(m *member) bool {
 	}
 	all, held := s.reading(m)
 	long := s.now.Sub(last)
-	if m.swarm.free == 0 && (long >= cutOffAfter && all == 0 || long >= cutOffAnyway && all == held) {
+	if m.swarm.free == 0 && (long >= cutOffAfter && all == 0 || long >= cutOffAnyway && all == held) && !s.othersFed(n) {
 		n.cutOff = true
 	}
 	return n.cutOff

@@ -121,6 +121,7 @@ type Scheduler struct {
 	banned map[PeerID]Ban
 	// blamers are whom each peer has blamed for false bytes of late.
 	blamers map[PeerID]*blamer
+	feeding feeding
 	next    LeaseID
 	stats   Stats
 
@@ -250,7 +251,6 @@ func (s *Scheduler) join(e Join) {
 	if n == nil || s.now.Before(s.banned[e.Peer].Until) {
 		return
 	}
-	n.intake.begin(s.now)
 	for _, b := range e.Blobs {
 		sw := s.swarms[b.Digest]
 		if (sw == nil || sw.members[n] == nil) && !s.crowded(n) {
@@ -271,6 +271,9 @@ func (s *Scheduler) join(e Join) {
 		s.learn(sw, m, b.Size, &b.Have)
 		for _, l := range b.Leases {
 			s.adopt(sw, m, l)
+		}
+		if !m.complete {
+			n.intake.begin(s.now)
 		}
 		if fresh {
 			s.connect(m)

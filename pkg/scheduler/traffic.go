@@ -14,6 +14,7 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 			continue
 		}
 		m.node.fed, m.node.cutOff = s.now, false
+		s.feeding.note(m.node, s.now)
 		m.traffic.FromPeers += r.Bytes
 		m.swarm.traffic.FromPeers += r.Bytes
 		m.node.traffic.FromPeers += r.Bytes
