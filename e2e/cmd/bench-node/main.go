@@ -10,33 +10,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"strings"
-	"syscall"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
 func main() {
-	lab.RunClient()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	interrupted := ctx.Err() != nil
-	stop()
-	if interrupted {
-		fmt.Fprintln(os.Stderr, "bench-node: interrupted")
-		os.Exit(130)
-	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench-node:", err)
-		os.Exit(1)
-	}
+	lab.Main("bench-node", func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
 }
 
 type bench struct {
@@ -49,63 +32,40 @@ type bench struct {
 	seed uint64 // of the last image made: no image is pulled cold twice
 }
 
-// phases in the order in which they run.
-var phases = []struct {
-	name string
-	run  func(*bench, context.Context) error
-}{
-	{"alone", (*bench).alone},
-	{"containerd", (*bench).containerd},
-	{"line", (*bench).aloneOnALine},
-	{"capped", (*bench).capped},
-	{"hit", (*bench).hit},
-	{"small", (*bench).small},
+// phases are what can be measured, in the order in which that is done.
+func (b *bench) phases() []lab.Phase {
+	return []lab.Phase{
+		{Name: "alone", Run: b.alone},
+		{Name: "containerd", Run: b.containerd},
+		{Name: "line", Run: b.aloneOnALine},
+		{Name: "capped", Run: b.capped},
+		{Name: "hit", Run: b.hit},
+		{Name: "small", Run: b.small},
+	}
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	b := &bench{size: 200 << 20, out: out}
-	var names []string
-	for _, p := range phases {
-		names = append(names, p.name)
-	}
 	f := flag.NewFlagSet("bench-node", flag.ContinueOnError)
 	f.TextVar(&b.size, "size", b.size, "bytes of the image")
 	f.IntVar(&b.pairs, "pairs", 5, "pulls of each kind, of which the median counts")
 	f.BoolVar(&b.verbose, "v", false, "show where the time of each pull went")
-	only := f.String("phases", strings.Join(names, ","), "what to measure, by commas")
+	only := f.String("phases", lab.PhaseNames(b.phases()), "what to measure, by commas")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 || b.pairs < 1 {
 		return fmt.Errorf("unexpected arguments %q, or fewer than one pair", f.Args())
 	}
-	dir, err := os.MkdirTemp(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs-*", os.Getpid()))
+	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
-		return fmt.Errorf("make folder for programs: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintln(os.Stderr, "building")
-	if b.programs, err = lab.Build(ctx, filepath.Join(dir, "bin")); err != nil {
 		return err
 	}
-	for _, name := range strings.Split(*only, ",") {
-		if err := b.phase(ctx, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (b *bench) phase(ctx context.Context, name string) error {
-	for _, p := range phases {
-		if p.name == name {
-			fmt.Fprintln(os.Stderr, name)
-			return p.run(b, ctx)
-		}
-	}
-	return errors.New("there is no such phase")
+	defer remove()
+	b.programs = programs
+	return lab.RunPhases(ctx, b.phases(), *only)
 }
 
 func (b *bench) figure(name string, value float64, unit string) {
-	fmt.Fprintf(b.out, "FIGURE %s %.4g %s\n", name, value, unit)
+	lab.Figure(b.out, name, value, unit)
 }

@@ -38,25 +38,16 @@ type copySpec struct {
 	Key    []byte `json:",omitempty"` // Ed25519's seed
 }
 
-// runCopy is one end of a bare copy, and exits, if this process was started
-// for that.
-func runCopy(ctx context.Context) {
-	text, ok := os.LookupEnv(copyEnv)
-	if !ok {
-		return
-	}
+// runCopy is one end of a bare copy, in a process that was started for that.
+func runCopy(ctx context.Context, spec string) error {
 	var s copySpec
-	err := json.Unmarshal([]byte(text), &s)
-	if err == nil && s.Listen != "" {
-		err = s.send(ctx)
-	} else if err == nil {
-		err = s.receive(ctx)
+	if err := json.Unmarshal([]byte(spec), &s); err != nil {
+		return err
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if s.Listen != "" {
+		return s.send(ctx)
 	}
-	os.Exit(0)
+	return s.receive(ctx)
 }
 
 // config is nil without a certificate.

@@ -32,7 +32,7 @@ type bench struct {
 }
 
 func (b *bench) figure(name string, value float64, unit string) {
-	fmt.Fprintf(b.out, "FIGURE scheduler.%s %.4g %s\n", name, value, unit)
+	lab.Figure(b.out, "scheduler."+name, value, unit)
 }
 
 func (b *bench) run(ctx context.Context) error {

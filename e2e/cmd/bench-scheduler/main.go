@@ -16,22 +16,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench-scheduler:", err)
-		os.Exit(1)
-	}
+	lab.Main("bench-scheduler", func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout, os.Stderr) })
 }
 
 // options are the command line's.
@@ -58,16 +49,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if o.peers < 1 || o.layers < 1 || o.size < 1 {
 		return errors.New("peers, layers and layer-size must be at least 1")
 	}
-	dir, err := os.MkdirTemp(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs-*", os.Getpid()))
-	if err != nil {
-		return fmt.Errorf("make folder for programs: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintln(log, "building")
-	programs, err := lab.Build(ctx, filepath.Join(dir, "bin"))
+	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
 		return err
 	}
+	defer remove()
 	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: 1}, Rootless: true, Programs: programs})
 	if err != nil {
 		return err

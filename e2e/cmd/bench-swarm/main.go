@@ -10,32 +10,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
 func main() {
-	lab.RunClient()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	interrupted := ctx.Err() != nil
-	stop()
-	if interrupted {
-		fmt.Fprintln(os.Stderr, "bench-swarm: interrupted")
-		os.Exit(130)
-	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench-swarm:", err)
-		os.Exit(1)
-	}
+	lab.Main("bench-swarm", func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
 }
 
 // options are the command line's.
@@ -74,16 +58,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs-*", os.Getpid()))
-	if err != nil {
-		return fmt.Errorf("make folder for programs: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintln(os.Stderr, "building")
-	programs, err := lab.Build(ctx, filepath.Join(dir, "bin"))
+	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
 		return err
 	}
+	defer remove()
 	b := &bench{options: o, programs: programs, out: out}
 	if o.flat > 0 {
 		return b.flatMemory(ctx)

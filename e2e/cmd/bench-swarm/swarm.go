@@ -29,7 +29,7 @@ type bench struct {
 }
 
 func (b *bench) figure(name string, value float64, unit string) {
-	fmt.Fprintf(b.out, "FIGURE %s %.4g %s\n", name, value, unit)
+	lab.Figure(b.out, name, value, unit)
 }
 
 // swarm measures each phase in a lab of its own, so that none begins with the

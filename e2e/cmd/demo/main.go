@@ -15,27 +15,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
 func main() {
-	lab.RunClient()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	interrupted := ctx.Err() != nil
-	stop()
-	if interrupted {
-		fmt.Fprintln(os.Stderr, "demo: interrupted")
-		os.Exit(130)
-	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	lab.Main("demo", func(ctx context.Context) error { return run(ctx, os.Args[1:]) })
 }
 
 type options struct {
@@ -69,16 +54,11 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(lab.BaseDir(), fmt.Sprintf("p2pd-lab-%d-programs-*", os.Getpid()))
-	if err != nil {
-		return fmt.Errorf("make folder for programs: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	fmt.Println("building p2pd and what it meets (the first time takes minutes)")
-	programs, err := lab.Build(ctx, filepath.Join(dir, "bin"))
+	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
 		return err
 	}
+	defer remove()
 	l, err := lab.Open(ctx, lab.Config{Shape: o.Shape, Rootless: o.rootless, Programs: programs})
 	if err != nil {
 		return err
