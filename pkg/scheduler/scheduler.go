@@ -144,6 +144,8 @@ type node struct {
 	fed    time.Time
 	cutOff bool
 	intake intake
+	// noTrial: until then it need not try whether the registry is faster.
+	noTrial time.Time
 	// accusers blame it for false bytes; what it claims is in doubt until
 	// doubted.
 	accusers map[PeerID]bool
@@ -282,7 +284,7 @@ func (s *Scheduler) join(e Join) {
 		}
 		s.grant(sw)
 		if n.cutOff || s.forsaken(m) {
-			s.lendHeld(m)
+			s.lendHeld(m, nothingCame)
 		}
 	}
 }
@@ -307,7 +309,9 @@ func (s *Scheduler) summary(e Summary) {
 		if b.Stalled && !m.complete {
 			s.rescue(m)
 		} else if len(b.Rates) > 0 && s.crawls(m) {
-			s.tryOrigin(m)
+			if l := s.lendRun(m, 1, tooSlowly); l != nil {
+				l.trial = true
+			}
 		}
 		if m.have.Count() > m.stalledAt { // that it does not call is no progress: summaries come in between
 			m.stalled = time.Time{}

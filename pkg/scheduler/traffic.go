@@ -13,8 +13,7 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 		if r.Bytes <= 0 || r.Bytes > m.swarm.size {
 			continue
 		}
-		m.node.fed, m.node.cutOff = s.now, false
-		s.feeding.note(m.node, s.now)
+		s.noteFed(m.node)
 		m.traffic.FromPeers += r.Bytes
 		m.swarm.traffic.FromPeers += r.Bytes
 		m.node.traffic.FromPeers += r.Bytes
