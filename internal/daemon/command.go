@@ -53,7 +53,8 @@ func nodeProgram(stderr io.Writer) program {
 		name: "p2pd", short: "Pull container images through peers",
 		long: `p2pd is a node's image mirror. containerd asks it on localhost; it takes layers from
 peers that a scheduler introduces, and from the origin registry what no peer has.
-Without a scheduler peers find each other by themselves; alone it reads the origin.`,
+Without a scheduler peers find each other by themselves; alone it reads the origin.
+SIGHUP has it read its configuration again: limits and log.level change at once.`,
 		example: `  p2pd --scheduler scheduler.example:7310 --membership-token-file /etc/p2pd/token
   p2pd --embedded-scheduler             # small clusters: one node runs the scheduler too
   p2pd --config /etc/p2pd/p2pd.yaml --log-level debug

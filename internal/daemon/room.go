@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Room is a part of a disk: an amount of bytes, or a share of the whole as in
-// 10%, for fleets of nodes whose disks differ.
+// Room is a part of something, a disk or a line: an amount of bytes, or a share
+// of the whole as in 10%, for fleets of nodes that differ.
 type Room struct {
 	Bytes Bytes
 	// Percent of the whole, 0 to 100; with it Bytes is 0.

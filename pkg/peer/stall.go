@@ -114,21 +114,6 @@ func (d *download) callForHelp(now time.Time) {
 	}
 }
 
-// unheard reports whether calls for help go unanswered: the scheduler hangs, or
-// knows no reason to wait. Among neighbours that answer there is time to find out
-// which.
-func (d *download) unheard(now time.Time) bool {
-	wait := d.p.unheard.silence()
-	if d.companions() > 0 {
-		wait = takeAnyway
-	}
-	if d.unanswered.IsZero() || now.Sub(d.unanswered) <= wait {
-		return false
-	}
-	d.p.unheard.scheduler.Store(true)
-	return true
-}
-
 // patienceNow is how long no byte may arrive before the peer helps itself.
 func (d *download) patienceNow(now time.Time) time.Duration {
 	if now.Sub(d.heardOf) < takeAfter {

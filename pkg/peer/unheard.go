@@ -26,3 +26,18 @@ func (u *unheard) seekFirst() time.Duration {
 	}
 	return seekFirst
 }
+
+// unheard reports whether calls for help go unanswered: the scheduler hangs, or
+// knows no reason to wait. Among neighbours that answer there is time to find out
+// which.
+func (d *download) unheard(now time.Time) bool {
+	wait := d.p.unheard.silence()
+	if d.companions() > 0 {
+		wait = takeAnyway
+	}
+	if d.unanswered.IsZero() || now.Sub(d.unanswered) <= wait {
+		return false
+	}
+	d.p.unheard.scheduler.Store(true)
+	return true
+}
