@@ -1,15 +1,6 @@
 package rpc
 
 import (
-	"bytes"
-	"encoding/hex"
-	"flag"
-	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,11 +10,8 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
+	"github.com/p2pd/p2pd/proto/wiretest"
 )
-
-// record names the file of testdata/wire that what is sent now is written to: do so
-// with a release, and when a message has changed. Earlier files stay.
-var record = flag.String("record", "", "write testdata/wire/`NAME`.txt")
 
 // events and decisions are one of each kind, with every field set. What they say
 // must not change: it is what earlier versions sent.
@@ -65,13 +53,13 @@ func wireDecisions() map[string]scheduler.Decision {
 // What earlier versions sent is understood, word for word; and what is sent now is
 // on record for later ones.
 func TestWireOfEarlierVersions(t *testing.T) {
-	now := make(map[string]string)
+	now := make(map[string][]byte)
 	write := func(name string, m proto.Message) {
 		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now[name] = hex.EncodeToString(b)
+		now[name] = b
 	}
 	for name, e := range wireEvents() {
 		write(name, encodeEvent(e))
@@ -79,43 +67,11 @@ func TestWireOfEarlierVersions(t *testing.T) {
 	for name, d := range wireDecisions() {
 		write(name, encodeDecisions([]scheduler.Decision{d})[0])
 	}
-	if *record != "" {
-		var text bytes.Buffer
-		for _, name := range slices.Sorted(maps.Keys(now)) {
-			fmt.Fprintf(&text, "%s: %s\n", name, now[name])
-		}
-		if err := os.WriteFile(filepath.Join("testdata", "wire", *record+".txt"), text.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	files, err := filepath.Glob("testdata/wire/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("nothing is on record: %v", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			name, code, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			b, err := hex.DecodeString(code)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			understands(t, file, name, b)
-			if now[name] == code {
-				delete(now, name)
-			}
-		}
-	}
-	for name := range now {
-		t.Errorf("what is sent for %q is on no record: if that is meant, and the version before ignores what is new, run this test with -record", name)
-	}
+	wiretest.Recordings(t, now, understands)
 }
 
 // understands fails unless recorded bytes say what they said then.
-func understands(t *testing.T, file, name string, wire []byte) {
+func understands(t *testing.T, name string, wire []byte) {
 	t.Helper()
 	var want, got any
 	var err error
@@ -133,6 +89,6 @@ func understands(t *testing.T, file, name string, wire []byte) {
 		}
 	}
 	if diff := cmp.Diff(want, got, values); diff != "" || err != nil {
-		t.Errorf("%s: %s is understood otherwise: %v\n%s", file, name, err, diff)
+		t.Errorf("understood otherwise: %v\n%s", err, diff)
 	}
 }
