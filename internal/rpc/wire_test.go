@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -25,6 +26,10 @@ func wireEvents() map[string]scheduler.Event {
 			Digest: d, Origin: "registry.example", Size: size, Have: have, Moved: true,
 			Leases: []scheduler.Lease{{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
 		}}},
+		"patient join": scheduler.Join{Peer: "me", Blobs: []scheduler.Membership{{Digest: d, Origin: "registry.example", Size: size, Have: have, Patient: true}}},
+		"preheat report": scheduler.PreheatReport{
+			Peer: "me", Job: 7, State: scheduler.PreheatFailed, Blobs: 2, Bytes: 9, Failed: d, Error: "disk full",
+		},
 		"leave": scheduler.Leave{Peer: "me", Digest: d},
 		"summary": scheduler.Summary{Peer: "me", Blobs: []scheduler.Progress{{
 			Digest: d, Size: size, Have: have, Stalled: true,
@@ -46,7 +51,12 @@ func wireDecisions() map[string]scheduler.Decision {
 		"roster":    scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
 		"shun":      scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
 		"acquaint":  scheduler.Acquaint{To: "me", Peers: []scheduler.Peer{other}, Reason: "why"},
-		"revoke":    scheduler.Revoke{To: "me", Digest: d, Lease: 7, Reason: "why"},
+		"preheat": scheduler.Preheat{
+			To: "me", Job: 7, Registry: "registry.example", Repository: "team/app", Authorization: secret.New("Bearer x"), Bereft: true, Reason: "why",
+			Blobs: []scheduler.PreheatBlob{{Digest: d, Size: 9, Manifest: true}},
+		},
+		"preheat end": scheduler.PreheatEnd{To: "me", Job: 7, Reason: "why"},
+		"revoke":      scheduler.Revoke{To: "me", Digest: d, Lease: 7, Reason: "why"},
 	}
 }
 
