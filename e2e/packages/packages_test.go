@@ -200,6 +200,7 @@ func TestDebian(t *testing.T) {
 	}
 	m.units(ctx, t)
 	m.pull(ctx, t)
+	m.reloaded(ctx, t)
 	m.killed(ctx, t)
 	m.upgraded(ctx, t, guide["Upgrade"][0])
 
@@ -254,6 +255,17 @@ func (m machine) pull(ctx context.Context, t *testing.T) {
 	ref := strings.Fields(said[at:])[0]
 	m.run(ctx, t, "ctr -n k8s.io images pull --snapshotter native --hosts-dir /etc/containerd/certs.d "+ref)
 	m.run(ctx, t, "p2pctl cache ls --no-headers | grep -q .")
+}
+
+// reloaded: what runs reads its configuration again, and goes on.
+func (m machine) reloaded(ctx context.Context, t *testing.T) {
+	t.Helper()
+	pid := m.run(ctx, t, "systemctl show -P MainPID p2pd")
+	m.run(ctx, t, "systemctl reload p2pd")
+	m.eventually(ctx, t, "journalctl -u p2pd | grep -q 'read again'")
+	if now := m.run(ctx, t, "systemctl show -P MainPID p2pd"); now != pid {
+		t.Errorf("p2pd %s is %s after a reload", pid, now)
+	}
 }
 
 // killed: systemd starts a p2pd anew that has died.
