@@ -117,6 +117,19 @@ has full-values 'kind: PrometheusRule'
 has preheat-values 'listen: 0.0.0.0:7313'
 has preheat-values 'repository: prod/**'
 hasnt defaults '7313'
+has page-values 'kind: Ingress'
+has page-values 'host: "p2pd.corp.example"'
+has page-values 'ingressClassName: nginx'
+has page-values 'secretName: p2pd-page'
+has page-values 'plaintext: true'
+has page-values 'kubernetes.io/metadata.name: ingress-nginx'
+hasnt defaults '7314'
+hasnt defaults 'kind: Ingress'
+render page --set page.enabled=true,page.tokenSecret=t,page.tlsSecret=c
+has page 'plaintext: false'
+has page 'certFile: /etc/p2pd-page/tls.crt'
+has page 'appProtocol: https'
+hasnt page 'kind: Ingress'
 
 # The examples' objects, but for those of Argo Rollouts and Chaos Mesh.
 for file in examples/rbac.yaml examples/argocd/presync.yaml examples/argocd/postsync.yaml; do
@@ -152,4 +165,10 @@ refused --set image.repository=r --set-json 'networkPolicy.metricsFrom=[{"namesp
 refused --set image.repository=r --set image.digests.p2pd=latest
 refused --set image.repository=r --set preheat.enabled=true,preheat.tlsSecret=a
 refused --set image.repository=r --set preheat.enabled=true,preheat.tokenSecret=a
+refused --set image.repository=r --set page.enabled=true
+refused --set image.repository=r --set ingress.enabled=true,ingress.hosts={p2pd.example}
+refused --set image.repository=r --set page.enabled=true,page.tokenSecret=a,ingress.enabled=true
+refused --set image.repository=r --set page.enabled=true,page.tokenSecret=a,ingress.enabled=true,ingress.hosts={https://p2pd.example}
+refused --set image.repository=r --set page.enabled=true,page.tokenSecret=a,ingress.enabled=true,ingress.hosts={p2pd.example},ingress.class=nginx
+refused --set image.repository=r --set scheduler.enabled=false,page.enabled=true,page.tokenSecret=a,ingress.enabled=true,ingress.hosts={p2pd.example}
 echo "chart: ok"

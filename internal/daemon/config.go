@@ -114,6 +114,8 @@ type HubConfig struct {
 	Fleet      FleetConfig   `json:"fleet"`
 	// Admin is for operators.
 	Admin AdminConfig `json:"admin"`
+	// Page is for those who watch from elsewhere.
+	Page PageConfig `json:"page"`
 	// Preheat is about images that are brought to nodes before anybody pulls.
 	Preheat PreheatConfig `json:"preheat"`
 	// Seed makes the choices among equals repeatable; 0 draws one.

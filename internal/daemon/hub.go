@@ -33,6 +33,7 @@ type Hub struct {
 	admin   *admin           // nil where operators cannot ask
 	desk    *preheat.Desk    // takes preheat jobs
 	hooksL  net.Listener     // nil where registries cannot ask
+	pageL   net.Listener     // nil where nobody watches from elsewhere
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -49,7 +50,8 @@ func NewHub(cfg HubConfig, version string, log *slog.Logger) (*Hub, error) {
 	for _, step := range []func() error{
 		func() (err error) { h.httpL, err = listenAt("http.listen", cfg.HTTP.Listen); return err },
 		func() (err error) { h.admin, err = openAdmin(cfg.Admin, version, log); return err },
-		func() (err error) { h.hooksL, err = cfg.Preheat.openHooks(); return err },
+		func() (err error) { h.hooksL, err = cfg.Preheat.hooks().open(); return err },
+		func() (err error) { h.pageL, err = cfg.Page.listener().open(); return err },
 		h.newFleet,
 	} {
 		if err := step(); err != nil {
@@ -74,7 +76,7 @@ func (h *Hub) abandon() {
 	if h.admin != nil {
 		_ = h.admin.l.Close()
 	}
-	for _, l := range []net.Listener{h.l, h.httpL, h.hooksL} {
+	for _, l := range []net.Listener{h.l, h.httpL, h.hooksL, h.pageL} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -121,6 +123,14 @@ func (h *Hub) HooksAddr() net.Addr {
 		return nil
 	}
 	return h.hooksL.Addr()
+}
+
+// PageAddr is where the live page is for others; nil if nowhere.
+func (h *Hub) PageAddr() net.Addr {
+	if h.pageL == nil {
+		return nil
+	}
+	return h.pageL.Addr()
 }
 
 // HTTPAddr is where health and metrics are.
@@ -170,6 +180,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.hooksL != nil {
 		parts = append(parts, part{"registries", h.hooked})
+	}
+	if h.pageL != nil {
+		parts = append(parts, part{"live page", h.paged})
 	}
 	if h.fleet != nil {
 		parts = append(parts, part{"other schedulers", h.withOthers})

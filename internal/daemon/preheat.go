@@ -31,12 +31,6 @@ type PreheatConfig struct {
 	Rules Rules `json:"rules"`
 }
 
-// ServerTLS is a listener's certificate, which may be replaced while it is used.
-type ServerTLS struct {
-	CertFile string `json:"certFile"`
-	KeyFile  string `json:"keyFile"`
-}
-
 func (c *PreheatConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(&c.Registries, "preheat-registries", "hosts whose images may be preheated, as HOST or HOST=URL,...; none: no preheat")
 	text(fs, &c.Listen, "preheat-listen", "`IP:PORT` where Harbor and other registries ask for preheats; empty: nowhere")
@@ -54,20 +48,15 @@ func (p *problems) preheat(c PreheatConfig) {
 			p.add(fmt.Sprintf("preheat.rules[%d]", i), r.Registry+"/"+r.Repository, "is no rule: "+err.Error())
 		}
 	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		p.add("preheat.tls.certFile", c.TLS.CertFile, "and preheat.tls.keyFile belong together; set both or none")
-	}
+	exposed := p.guarded(c.hooks())
 	if c.Listen == "" {
 		if len(c.Rules) > 0 {
 			p.add("preheat.listen", "", "must be set where preheat.rules are: webhooks come there; use 0.0.0.0:7313")
 		}
 		return
 	}
-	if p.listen("preheat.listen", c.Listen) && !loopback(c.Listen) && c.TLS.CertFile == "" {
+	if exposed {
 		p.add("preheat.listen", c.Listen, "is open to others, and tokens would cross the network in the clear; set preheat.tls.certFile and keyFile (Harbor can be told not to verify them), or use 127.0.0.1:PORT")
-	}
-	if c.TokenFile == "" {
-		p.add("preheat.tokenFile", "", "names no file, and preheat.listen needs a token; name one that is to be made, such as /var/lib/p2pd-scheduler/preheat.token")
 	}
 	if len(c.Registries) == 0 {
 		p.add("preheat.registries", "", "lists none, so that there is nothing to ask preheat.listen for; list those that images may come from")

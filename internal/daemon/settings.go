@@ -51,6 +51,7 @@ func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	text(fs, &c.Listen, "listen", "where peers connect")
 	c.HTTP.flags(fs)
 	c.Admin.flags(fs)
+	c.Page.flags(fs)
 	c.Membership.flags(fs)
 	c.Fleet.flags(fs)
 	c.Preheat.flags(fs)

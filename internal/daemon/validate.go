@@ -70,6 +70,7 @@ func (c *HubConfig) Validate() error {
 	p.listen("listen", c.Listen)
 	p.http(c.HTTP)
 	p.admin(c.Admin)
+	p.page(c.Page)
 	p.hubMembership(c.Membership)
 	p.fleet(c.Fleet, c.Membership)
 	p.preheat(c.Preheat)

@@ -128,3 +128,32 @@ func TestWatch(t *testing.T) {
 		}
 	}
 }
+
+// Who asks for nothing in particular gets the page.
+func TestThePageIsFound(t *testing.T) {
+	w := httptest.NewRecorder()
+	newStage().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	if w.Code != http.StatusFound || w.Header().Get("Location") != pagePrefix {
+		t.Errorf("%d to %q, want the page", w.Code, w.Header().Get("Location"))
+	}
+}
+
+// Where nothing is to be changed, all that reads is answered, and nothing else.
+func TestReadOnly(t *testing.T) {
+	st := newStage()
+	st.cfg.ReadOnly = true
+	for _, rt := range st.routes() {
+		if rt.stream != nil {
+			continue // TestWatch has it, and it reads
+		}
+		path := strings.NewReplacer("{digest}", app.String(), "{id}", "reader").Replace(rt.path)
+		var answer map[string]any
+		status := st.ask(t, rt.method, path, `{"for":"1h","reason":"x"}`, &answer)
+		if refused := status == http.StatusForbidden; refused != rt.mutates() {
+			t.Errorf("%s %s: %d %v", rt.method, path, status, answer)
+		}
+	}
+	if len(st.node.told) > 0 || st.brain.core.ViewBan(st.brain.now, "reader") != nil {
+		t.Errorf("changed: %v", st.node.told)
+	}
+}

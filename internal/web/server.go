@@ -25,7 +25,12 @@ const (
 // or both.
 type Config struct {
 	Guard Guard
-	Brain Brain
+	// TokenKey is the key of the configuration that names the file with the tokens
+	// that Guard asks for, for who has none.
+	TokenKey string
+	// ReadOnly refuses what would change something.
+	ReadOnly bool
+	Brain    Brain
 	// Preheats is of the same scheduler as Brain, and must be set with it.
 	Preheats Preheats
 	Node     Node
@@ -112,11 +117,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.page.ServeHTTP(w, r)
 		return
 	}
+	if s.page != nil && r.URL.Path == "/" {
+		http.Redirect(w, r, pagePrefix, http.StatusFound)
+		return
+	}
 	name, err := s.cfg.Guard(r)
 	if err != nil {
 		s.log.Info("admin request refused", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "err", err)
 		h.Set("WWW-Authenticate", `Bearer realm="p2pd admin"`)
-		s.refuse(w, &api.Error{Status: http.StatusUnauthorized, Message: err.Error(), Hint: "the token is in the file that admin.tokenFile names"})
+		s.refuse(w, &api.Error{Status: http.StatusUnauthorized, Message: err.Error(), Hint: "the token is in the file that " + s.cfg.TokenKey + " names"})
+		return
+	}
+	if s.cfg.ReadOnly && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.log.Info("admin request refused", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "err", "this listener changes nothing")
+		s.refuse(w, &api.Error{Status: http.StatusForbidden, Message: "nothing can be changed here", Hint: "ask by p2pctl on the scheduler's own machine, or at its admin.listen"})
 		return
 	}
 	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), who{}, name)))

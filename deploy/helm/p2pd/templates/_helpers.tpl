@@ -121,8 +121,21 @@ preheat:
 {{- end -}}
 {{- end -}}
 
+{{- /* p2pd.page: where an Ingress reaches the schedulers' page */ -}}
+{{- define "p2pd.page" -}}
+{{- if .Values.page.enabled -}}
+page:
+  listen: 0.0.0.0:7314
+  plaintext: {{ empty .Values.page.tlsSecret }}
+  tokenFile: /etc/p2pd-page/token
+  {{- if .Values.page.tlsSecret }}
+  tls: {certFile: /etc/p2pd-page/tls.crt, keyFile: /etc/p2pd-page/tls.key}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "p2pd.schedulerConfig" -}}
-{{- mergeOverwrite (deepCopy .Values.scheduler.config) (include "p2pd.preheat" . | fromYaml) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml) "fleet" (include "p2pd.fleet" . | fromYaml)) | toYaml -}}
+{{- mergeOverwrite (deepCopy .Values.scheduler.config) (include "p2pd.preheat" . | fromYaml) (include "p2pd.page" . | fromYaml) (dict "listen" "0.0.0.0:7310" "http" (dict "listen" "0.0.0.0:7311") "membership" (include "p2pd.guard" . | fromYaml) "fleet" (include "p2pd.fleet" . | fromYaml)) | toYaml -}}
 {{- end -}}
 
 {{- /* p2pd.setup: the flags that setup and restore share */ -}}
