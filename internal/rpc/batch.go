@@ -24,6 +24,9 @@ type batch struct {
 	peers []scheduler.Peer // what m.Peers says
 	at    map[scheduler.PeerID]int
 	bytes int
+	// last is the list of peers placed last, and where they are.
+	last   []scheduler.Peer
+	placed []uint32
 }
 
 // encodeDecisions puts decisions into as few messages as may hold them.
@@ -43,10 +46,25 @@ func encodeDecisions(ds []scheduler.Decision) []*p2pdv1.AttachResponse {
 }
 
 func (b *batch) add(d scheduler.Decision) {
-	if m := encodeDecision(d, b.place); m != nil {
+	if m := encodeDecision(d, b.placeAll); m != nil {
 		b.m.Decisions = append(b.m.Decisions, m)
 		b.bytes += proto.Size(m)
 	}
+}
+
+// placeAll returns where peers are in the table. What was decided together shares
+// lists, which are looked up once.
+func (b *batch) placeAll(peers []scheduler.Peer) []uint32 {
+	if len(peers) == 0 {
+		return nil
+	}
+	if len(b.last) != len(peers) || &b.last[0] != &peers[0] {
+		b.last, b.placed = peers, make([]uint32, 0, len(peers))
+		for _, p := range peers {
+			b.placed = append(b.placed, b.place(p))
+		}
+	}
+	return b.placed
 }
 
 // place returns where p is in the table, and puts it there. One that has moved

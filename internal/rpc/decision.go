@@ -10,15 +10,13 @@ import (
 )
 
 // encodeDecision is the wire form of a decision, nil for a kind that this wire
-// does not know. place gives a peer's index in the message's table.
-func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2pdv1.Decision {
+// does not know. place gives peers' indices in the message's table.
+func encodeDecision(d scheduler.Decision, place func([]scheduler.Peer) []uint32) *p2pdv1.Decision {
 	switch d := d.(type) {
 	case scheduler.Introduce:
 		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Reason: encodeReason(d.Reason)}
 		in.ShareIndex, in.ShareOf = encodePiece(d.Share.Index), encodePiece(d.Share.Of)
-		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
-			in.Peers = append(in.Peers, place(p))
-		}
+		in.Peers = place(d.Peers[:min(len(d.Peers), maxPeers)])
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Introduce{Introduce: in}}
 	case scheduler.Part:
 		p := &p2pdv1.Part{Digest: d.Digest[:], Reason: encodeReason(d.Reason)}
@@ -41,9 +39,7 @@ func encodeDecision(d scheduler.Decision, place func(scheduler.Peer) uint32) *p2
 		}}}
 	case scheduler.Acquaint:
 		a := &p2pdv1.Acquaint{Reason: encodeReason(d.Reason)}
-		for _, p := range d.Peers[:min(len(d.Peers), maxPeers)] {
-			a.Peers = append(a.Peers, place(p))
-		}
+		a.Peers = place(d.Peers[:min(len(d.Peers), maxPeers)])
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Acquaint{Acquaint: a}}
 	case scheduler.Shun:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Shun{Shun: &p2pdv1.Shun{

@@ -22,7 +22,8 @@ type Introduce struct {
 	To     PeerID
 	Digest piece.Digest
 	// Size is the blob's size as the swarm knows it, or SizeUnknown.
-	Size  int64
+	Size int64
+	// Peers may be shared by decisions of the same Step: only to be read.
 	Peers []Peer
 	// Share is To's part as one of its zone's gateways.
 	Share  Share

@@ -25,37 +25,57 @@ const (
 
 // pendingIntro gathers one member's new neighbours within a Step.
 type pendingIntro struct {
-	peers   []Peer
+	nodes   []*node
 	reasons []string
 }
 
 // introduce tells m of a new neighbour, or with nil only of the size.
 func (s *Scheduler) introduce(m, other *member, why string) {
 	if m.intro == nil {
-		m.intro = &pendingIntro{peers: make([]Peer, 0, s.cfg.Neighbours)}
+		m.intro = &pendingIntro{nodes: make([]*node, 0, s.cfg.Neighbours)}
 		s.intros = append(s.intros, m)
 	}
 	if other != nil {
-		m.intro.peers = append(m.intro.peers, other.node.peer)
+		m.intro.nodes = append(m.intro.nodes, other.node)
 	}
 	if !slices.Contains(m.intro.reasons, why) {
 		m.intro.reasons = append(m.intro.reasons, why)
 	}
 }
 
+// flushIntros makes decisions of what was gathered. A peer that joins many swarms
+// at once has the same neighbours in most: the list of those is made once.
 func (s *Scheduler) flushIntros() {
+	var last *pendingIntro
+	var peers []Peer
 	for _, m := range s.intros {
 		in := m.intro
 		m.intro = nil
 		if m.swarm.members[m.node] != m {
 			continue // it left in the same Step
 		}
+		if last == nil || !slices.Equal(in.nodes, last.nodes) {
+			peers = addresses(in.nodes)
+		}
+		last = in
 		s.decide(Introduce{
 			To: m.node.peer.ID, Digest: m.swarm.digest, Size: m.swarm.size,
-			Peers: in.peers, Share: m.share(), Reason: strings.Join(in.reasons, "; "),
+			Peers: peers, Share: m.share(), Reason: strings.Join(in.reasons, "; "),
 		})
 		m.knows = m.knows || m.swarm.size != SizeUnknown
 	}
+}
+
+// addresses are what others are told of nodes; nil of none.
+func addresses(nodes []*node) []Peer {
+	if len(nodes) == 0 {
+		return nil
+	}
+	peers := make([]Peer, 0, len(nodes))
+	for _, n := range nodes {
+		peers = append(peers, n.peer)
+	}
+	return peers
 }
 
 // connect gives a new member its neighbours.

@@ -40,37 +40,39 @@ type place struct{ zone, rack string }
 
 // member is a peer's standing in one swarm.
 type member struct {
+	// What is looked at of each candidate for a neighbour stands first, and so in
+	// one line of the processor's cache: a join looks at hundreds.
 	node     *node
 	swarm    *swarm
-	at       int
-	since    time.Time // when it joined
-	have     piece.Bitfield
+	edges    []*member
+	size     int64 // what it said by itself, if it has voted
+	voted    bool
 	complete bool
+	gate     bool // one of its zone's gateways
 	doubted  bool // have does not count
 	knows    bool // has been told the size, or told it
-	// size is what it said by itself, if it has voted.
-	size    int64
-	voted   bool
-	origin  string
-	patient bool  // nobody waits for the blob there
-	host    *host // origin's, once a lease on it was given
-	edges   []*member
-	leases  int
-	skip    time.Time // no lease before
-	failed  int       // leases in a row
+	patient  bool // nobody waits for the blob there
+	// outruns: a trial has shown that the registry is faster than all others.
+	outruns bool
 	shunned map[PeerID]shunning
+
+	at      int
+	since   time.Time // when it joined
+	have    piece.Bitfield
+	origin  string
+	host    *host // origin's, once a lease on it was given
+	leases  int
+	skip    time.Time      // no lease before
+	failed  int            // leases in a row
 	idle    map[PeerID]int // summaries in a row without a byte from it
 	rewired time.Time
-	gate    bool // one of its zone's gateways
-	missed  int  // how often others could not reach it
+	missed  int // how often others could not reach it
 	traffic Traffic
 	intro   *pendingIntro
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
 	stalled   time.Time
 	stalledAt int
-	// outruns: a trial has shown that the registry is faster than all others.
-	outruns bool
 }
 
 func newSwarm(d piece.Digest, now time.Time) *swarm {

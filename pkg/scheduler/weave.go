@@ -55,23 +55,27 @@ type Pick[T comparable] struct {
 // introduces members by it, and a peer without a scheduler introduces itself.
 func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
 	picks := make([]Pick[T], 0, max(l.Neighbours, 0))
+	fit := func(c T) bool {
+		return !slices.ContainsFunc(picks, func(p Pick[T]) bool { return p.Who == c }) && l.Fit(c)
+	}
+	most := l.Neighbours
+	if len(l.Seeds) > 0 && !slices.ContainsFunc(l.Known, l.IsSeed) {
+		most-- // room for one
+	}
+	for _, c := range l.Known { // in their order: the same ones in the same order cost least to tell
+		if len(picks) < most && fit(c) {
+			picks = append(picks, Pick[T]{c, Known})
+		}
+	}
 	take := func(from []T, n int, why Why) {
-		n = min(n, l.Neighbours-len(picks))
-		for _, c := range draw(rng, from, n, func(c T) bool {
-			return l.Fit(c) && !slices.ContainsFunc(picks, func(p Pick[T]) bool { return p.Who == c })
-		}) {
+		for _, c := range draw(rng, from, min(n, l.Neighbours-len(picks)), fit) {
 			picks = append(picks, Pick[T]{c, why})
 		}
 	}
-	most := l.Neighbours
-	if len(l.Seeds) > 0 {
-		most-- // room for one
-	}
-	take(l.Known, most, Known)
 	for _, near := range l.Near {
 		take(near, l.Topology-len(picks), Near)
 	}
-	if !slices.ContainsFunc(picks, func(p Pick[T]) bool { return l.IsSeed(p.Who) }) {
+	if len(l.Seeds) > 0 && !slices.ContainsFunc(picks, func(p Pick[T]) bool { return l.IsSeed(p.Who) }) {
 		take(l.Seeds, 1, Seed)
 	}
 	take(l.All, l.Neighbours, Random)
