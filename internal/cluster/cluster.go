@@ -32,6 +32,8 @@ const (
 	resolveWait = 2 * time.Second
 	// leaveWait is how long the others may take to hear that this one goes.
 	leaveWait = time.Second
+	// pushPull is how often news is exchanged with one of the others.
+	pushPull = 10 * time.Second
 	// maxName bounds a scheduler's name: memberlist's metadata have 512 bytes.
 	maxName = 260
 	// maxSchedulers bounds what is told to peers.
@@ -52,10 +54,11 @@ type Config struct {
 	Seeds []string
 	// Key encrypts the gossip: 32 bytes, the same on all.
 	Key []byte
-	// News is what this scheduler knows that the others should, for one that
-	// comes; Heard takes what another one said, by News or by Tell. They are
+	// News is what this scheduler knows that the others should: all of it for one
+	// that came or came back, and each pushPull to another one, by chance, what must
+	// not be missed. Heard takes what another one said, by News or by Tell. They are
 	// called from any goroutine and do not block for long. Both may be nil.
-	News  func() []byte
+	News  func(came bool) []byte
 	Heard func([]byte)
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -129,7 +132,7 @@ func (c *Cluster) memberlist() (*memberlist.Config, error) {
 	mc.Logger = slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)
 	// Some few members: one that is silent is known to be dead after 3 s or so.
 	mc.ProbeInterval, mc.ProbeTimeout = 500*time.Millisecond, 250*time.Millisecond
-	mc.PushPullInterval = 10 * time.Second
+	mc.PushPullInterval = pushPull
 	mc.TCPTimeout = 5 * time.Second // longer than it takes to notice that one is dead
 	return mc, nil
 }

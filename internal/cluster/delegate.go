@@ -28,10 +28,10 @@ func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
 
 // LocalState implements memberlist.Delegate.
 func (d delegate) LocalState(join bool) []byte {
-	if !join || d.c.cfg.News == nil {
+	if d.c.cfg.News == nil {
 		return nil
 	}
-	return d.c.cfg.News()
+	return d.c.cfg.News(join)
 }
 
 // MergeRemoteState implements memberlist.Delegate.

@@ -3,86 +3,148 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
-	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// What one scheduler is told by an operator about a peer, all must know. A
-// scheduler that comes up hears of the bans that last; one that could not be
-// reached when a ban was lifted may bring it back, and it is lifted again.
+// What one scheduler is told by an operator about a peer, or finds out by members'
+// blames, all must know. Schedulers tell it each other at once; whatever one has missed,
+// because it was away, cut off or slow, it hears when it comes back, and within
+// seconds at the latest (cluster.Config.News). Of two words on a peer the later one
+// holds everywhere (member.Bans).
 
-// banNews is one ban as schedulers tell it each other. What else they tell each
-// other goes with it: a scheduler that does not know of that takes it for a ban of
+// The two limits are one.
+var _ [0]struct{} = [member.BanMost - scheduler.BanMost]struct{}{}
+
+// banNews is one word on a peer as schedulers tell it each other. What else they tell
+// each other goes with it: a scheduler that does not know of that takes it for a ban of
 // nobody, which it does not heed.
 type banNews struct {
-	Peer   string    `json:"peer"`
-	Until  time.Time `json:"until"` // zero: it is lifted
-	Reason string    `json:"reason"`
+	member.Ban
 	// Preheats are jobs, as preheat.Desk tells of them.
 	Preheats json.RawMessage `json:"preheats,omitempty"`
 }
 
-// banWait bounds how long the brain may take to hear of a ban.
-const banWait = 5 * time.Second
+const (
+	// banWait bounds how long the brain may take to hear of a ban.
+	banWait = 5 * time.Second
+	// maxBlamed bounds blames that wait to be told. One that finds no room is told
+	// with the news.
+	maxBlamed = 256
+)
+
+// recall tells the brain, which must not run yet, of bans from an earlier life.
+func (h *Hub) recall() {
+	now := time.Now()
+	for _, word := range h.bans.All(now) {
+		if word.Lifts() || now.Before(word.Until) {
+			h.core.Step(now, h.event(word, now))
+		}
+	}
+}
+
+// event is what the brain is told when a word is news.
+func (h *Hub) event(word member.Ban, now time.Time) scheduler.Event {
+	id := scheduler.PeerID(word.Peer)
+	if holds, is := h.bans.Find(word.Peer, now); is {
+		return scheduler.BanPeer{Peer: id, For: holds.Until.Sub(now), At: holds.At, Reason: holds.Reason, Blamed: holds.Blamed}
+	}
+	return scheduler.UnbanPeer{Peer: id, At: word.At}
+}
+
+// heed has the brain do as a word says that the register has.
+func (h *Hub) heed(ctx context.Context, word member.Ban) error {
+	switch e := h.event(word, time.Now()).(type) {
+	case scheduler.BanPeer:
+		return h.server.Ban(ctx, e)
+	case scheduler.UnbanPeer:
+		return h.server.Unban(ctx, e)
+	}
+	return nil
+}
 
 // ban has this scheduler and all others close their swarms to a peer.
 func (h *Hub) ban(ctx context.Context, b scheduler.BanPeer) error {
-	err := h.server.Ban(ctx, b)
-	if err == nil {
-		h.tell(banNews{Peer: string(b.Peer), Until: time.Now().Add(b.For), Reason: b.Reason})
-	}
+	word := h.bans.Order(string(b.Peer), b.For, b.Reason, time.Now())
+	err := h.heed(ctx, word)
+	h.spread([]member.Ban{word})
 	return err
 }
 
 // unban takes that back.
 func (h *Hub) unban(ctx context.Context, p scheduler.PeerID) error {
-	err := h.server.Unban(ctx, p)
-	if err == nil {
-		h.tell(banNews{Peer: string(p)})
-	}
+	words := h.bans.Lift(string(p), time.Now())
+	err := h.heed(ctx, words[0])
+	h.spread(words)
 	return err
 }
 
-func (h *Hub) tell(b banNews) {
+// expelled hears from the brain whom members blame. It does not block.
+func (h *Hub) expelled(e scheduler.Expel) {
+	word := h.bans.Blame(string(e.Peer), e.For, e.Reason, time.Now())
+	select {
+	case h.blamed <- word:
+	default:
+	}
+}
+
+// spreadBlames tells the others of blames until ctx ends.
+func (h *Hub) spreadBlames(ctx context.Context) error {
+	for {
+		select {
+		case word := <-h.blamed:
+			h.spread([]member.Ban{word})
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// spread has words outlive this process, and the other schedulers hear them.
+func (h *Hub) spread(words []member.Ban) {
+	h.keepBans()
 	if h.fleet == nil {
 		return
 	}
-	if text, err := json.Marshal([]banNews{b}); err == nil {
+	news := make([]banNews, 0, len(words))
+	for _, w := range words {
+		news = append(news, banNews{Ban: w})
+	}
+	if text, err := json.Marshal(news); err == nil {
 		h.fleet.Tell(text)
 	}
 }
 
-// news is what a scheduler that comes up must know: bans that last, and jobs.
-func (h *Hub) news() []byte {
-	news := h.bans()
-	if jobs := h.desk.News(); jobs != nil {
-		news = append(news, banNews{Preheats: jobs})
+// keepBans writes them down. Where that cannot be, as where the key is mounted
+// read-only, the other schedulers remember them.
+func (h *Hub) keepBans() {
+	if err := h.bans.Keep(time.Now()); err != nil {
+		h.unkept.Do(func() {
+			h.log.Warn("bans are not written down: once all schedulers are stopped at a time, they are forgotten", "err", err)
+		})
+	}
+}
+
+// news is what another scheduler must know: bans and what lifted them, and jobs, if it
+// has just come.
+func (h *Hub) news(came bool) []byte {
+	var news []banNews
+	for _, word := range h.bans.All(time.Now()) {
+		news = append(news, banNews{Ban: word})
+	}
+	if came {
+		if jobs := h.desk.News(); jobs != nil {
+			news = append(news, banNews{Preheats: jobs})
+		}
 	}
 	text, err := json.Marshal(news)
 	if err != nil || len(news) == 0 {
 		return nil
 	}
 	return text
-}
-
-// bans are those that last.
-func (h *Hub) bans() []banNews {
-	ctx, cancel := context.WithTimeout(context.Background(), banWait)
-	defer cancel()
-	found := make(chan []banNews, 1) // Inspect may give up before it runs
-	if err := h.server.Inspect(ctx, func(rpc.Core) {
-		var news []banNews
-		for p, b := range h.core.Bans(time.Now()) {
-			news = append(news, banNews{Peer: string(p), Until: b.Until, Reason: b.Reason})
-		}
-		found <- news
-	}); err != nil {
-		h.log.Debug("another scheduler is not told of bans", "err", err)
-		return nil
-	}
-	return <-found
 }
 
 // heard takes what another scheduler says.
@@ -94,31 +156,46 @@ func (h *Hub) heard(text []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), banWait)
 	defer cancel()
+	changed := false
 	for _, b := range news {
 		if len(b.Preheats) > 0 {
 			h.desk.Heard(b.Preheats)
 			continue
 		}
-		h.heardBan(ctx, b)
+		if b.Peer == "" {
+			continue // news of a kind that later versions know
+		}
+		news, err := h.heardBan(ctx, dated(b.Ban, time.Now()))
+		changed = changed || news
+		if err != nil {
+			h.log.Warn("a ban that another scheduler tells of is not heeded", "peer", b.Peer, "err", err)
+		}
+	}
+	if changed {
+		h.keepBans()
 	}
 }
 
-// heardBan heeds a ban that lasts, or lifts one.
-func (h *Hub) heardBan(ctx context.Context, b banNews) {
-	long := time.Until(b.Until)
-	if b.Peer == "" || len(b.Reason) > maxBanReason || !b.Until.IsZero() && long <= 0 {
-		return
+// heardBan heeds a word if it is news.
+func (h *Hub) heardBan(ctx context.Context, word member.Ban) (news bool, err error) {
+	if news, err = h.bans.Merge(word, time.Now()); !news || err != nil {
+		return news, err
 	}
-	var err error
-	if b.Until.IsZero() {
-		err = h.server.Unban(ctx, scheduler.PeerID(b.Peer))
-	} else {
-		err = h.server.Ban(ctx, scheduler.BanPeer{Peer: scheduler.PeerID(b.Peer), For: long, Reason: b.Reason})
+	if err := h.heed(ctx, word); err != nil {
+		return true, fmt.Errorf("the brain is not told: %w", err)
 	}
-	if err != nil {
-		h.log.Warn("a ban that another scheduler tells of is not heeded", "peer", b.Peer, "err", err)
-	}
+	return true, nil
 }
 
-// maxBanReason bounds what another scheduler may have this one say.
-const maxBanReason = 1024
+// dated is a word of a scheduler of an earlier version, which did not say when it was given: it
+// lifts what was given before now, or bans unless anybody has lifted it.
+func dated(word member.Ban, now time.Time) member.Ban {
+	switch {
+	case !word.At.IsZero():
+	case word.Lifts():
+		word.At = now
+	default:
+		word.At = word.Until.Add(-member.BanMost)
+	}
+	return word
+}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/cluster"
@@ -34,6 +35,9 @@ type Hub struct {
 	desk    *preheat.Desk    // takes preheat jobs
 	hooksL  net.Listener     // nil where registries cannot ask
 	pageL   net.Listener     // nil where nobody watches from elsewhere
+	bans    *member.Bans
+	blamed  chan member.Ban // that others have not been told of
+	unkept  sync.Once       // guards a warning
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -86,7 +90,11 @@ func (h *Hub) abandon() {
 // newHub makes what a scheduler is with or without a process of its own. Preheat
 // jobs look images up at o.
 func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
-	guard, key, made, err := cfg.Membership.guard()
+	bans, err := cfg.Membership.bans()
+	if err != nil {
+		return nil, err
+	}
+	guard, key, made, err := cfg.Membership.guard(bans)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +113,11 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 		seed = rand.Uint64()
 	}
 	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62))})
-	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: key}
+	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: key, bans: bans, blamed: make(chan member.Ban, maxBlamed)}
+	h.recall()
 	h.server = rpc.NewServer(rpc.ServerConfig{
 		Core: core, Name: cfg.Fleet.Advertise, Guard: guard, Logger: log,
-		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) },
+		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) }, Expel: h.expelled,
 	})
 	h.desk = preheat.NewDesk(h.preheats(o, guard == nil))
 	return h, nil
@@ -163,7 +172,10 @@ func (h *Hub) answers(ctx context.Context) error {
 // serve introduces peers until ctx ends.
 func (h *Hub) serve(ctx context.Context) error {
 	h.log.Info("scheduling", "listen", h.l.Addr().String())
-	return h.server.Run(ctx, h.l)
+	return runParts(ctx, []part{
+		{"streams of peers", func(ctx context.Context) error { return h.server.Run(ctx, h.l) }},
+		{"blames", h.spreadBlames},
+	})
 }
 
 // Run serves until ctx ends.

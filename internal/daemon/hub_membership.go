@@ -75,8 +75,16 @@ func (p *problems) hubMembership(c HubMembership) {
 	}
 }
 
+// bans are those that the scheduler knows from before: they stand beside the key.
+func (c HubMembership) bans() (*member.Bans, error) {
+	if c.Mode == modeOpen {
+		return new(member.Bans), nil
+	}
+	return member.OpenBans(c.KeyFile + ".bans")
+}
+
 // guard closes a scheduler; nil if it is open.
-func (c HubMembership) guard() (g *rpc.Guard, key member.Key, made bool, err error) {
+func (c HubMembership) guard(bans *member.Bans) (g *rpc.Guard, key member.Key, made bool, err error) {
 	if c.Mode == modeOpen {
 		return nil, key, false, nil
 	}
@@ -91,7 +99,7 @@ func (c HubMembership) guard() (g *rpc.Guard, key member.Key, made bool, err err
 	if err != nil {
 		return nil, key, false, err
 	}
-	a := member.AuthorityConfig{Key: key, Life: time.Duration(c.CredentialLife)}
+	a := member.AuthorityConfig{Key: key, Life: time.Duration(c.CredentialLife), Bans: bans}
 	for _, text := range c.RefuseTokens {
 		id, err := member.ParseTokenID(text)
 		if err != nil {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -138,11 +139,23 @@ func (p *papers) forTransport() transport.Members {
 
 // shun is what a node does about a peer that an operator has banned; nil in an
 // open cluster, where a peer would come back by another name.
-func (p *papers) shun() func(scheduler.PeerID, time.Duration) {
+func (p *papers) shun(log *slog.Logger) func(scheduler.Shun) {
 	if p == nil {
 		return nil
 	}
-	return func(peer scheduler.PeerID, long time.Duration) { p.pass.Ban(string(peer), time.Now().Add(long)) }
+	return func(s scheduler.Shun) {
+		now := time.Now()
+		word := member.Ban{Peer: string(s.Peer), At: s.At, Reason: s.Reason}
+		if word.At.IsZero() {
+			word.At = now // of a scheduler that does not say
+		}
+		if s.For > 0 {
+			word.Until = now.Add(s.For)
+		}
+		if err := p.pass.Ban(word); err != nil {
+			log.Warn("a ban is not heeded", "peer", s.Peer, "err", err)
+		}
+	}
 }
 
 // forScheduler is what the scheduler's client proves itself with.

@@ -180,7 +180,7 @@ func (n *Node) introduce() (err error) {
 		Self: self.ID, Engine: warming{n.peer, n.origin}, Report: func(r scheduler.PreheatReport) { n.client.Send(r) }, Logger: n.log,
 	})
 	n.client = rpc.NewFleet(rpc.FleetConfig{
-		Doors: doors, Handler: n.peer, Shun: n.papers.shun(), Meet: meet, Preheat: n.preheats.Take,
+		Doors: doors, Handler: n.peer, Shun: n.papers.shun(n.log), Meet: meet, Preheat: n.preheats.Take,
 		Client: rpc.ClientConfig{Self: self, Membership: m, Logger: n.log},
 	})
 	return nil

@@ -26,6 +26,8 @@ type AuthorityConfig struct {
 	Life time.Duration // of credentials
 	// Refused are tokens that let nobody in any more.
 	Refused []TokenID
+	// Bans keep peers out that have what else it takes. Nil: none.
+	Bans *Bans
 	// Review asks the platform whose token this is that is none of ours, and
 	// which node it was given to; "" if the platform does not say. Nil refuses
 	// such tokens.
@@ -47,6 +49,9 @@ func NewAuthority(cfg AuthorityConfig) *Authority {
 		cfg.Life = DefaultLife
 	}
 	cfg.Life = max(cfg.Life, leastLife)
+	if cfg.Bans == nil {
+		cfg.Bans = new(Bans)
+	}
 	a := &Authority{cfg: cfg, public: cfg.Key.Public(), refused: make(map[TokenID]bool)}
 	for _, id := range cfg.Refused {
 		a.refused[id] = true
@@ -55,9 +60,13 @@ func NewAuthority(cfg AuthorityConfig) *Authority {
 }
 
 // Enrol gives a credential to a peer that has proven its ID. node is what it
-// calls its machine; what its platform says is stronger.
+// calls its machine; what its platform says is stronger. A peer that is banned
+// gets none, whatever its token.
 func (a *Authority) Enrol(ctx context.Context, peer, node, zone, token string) ([]byte, error) {
 	now := time.Now()
+	if err := a.cfg.Bans.Check(peer, now); err != nil {
+		return nil, err
+	}
 	switch {
 	case IsToken(token):
 		if err := a.verify(token, now); err != nil {
@@ -97,5 +106,9 @@ func (a *Authority) Admit(peer string, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	return c.Check(peer, time.Now())
+	now := time.Now()
+	if err := c.Check(peer, now); err != nil {
+		return err
+	}
+	return a.cfg.Bans.Check(peer, now)
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// maxFile bounds what is read of any file here: keys, tokens and credentials
+// maxFile bounds what is read of files here: keys, tokens and credentials
 // have some hundred bytes, a platform's token some thousand.
 const maxFile = 64 << 10
 
 // OpenKey reads the private key in path, or makes one there; made says which.
 // Others must not be able to read the file.
 func OpenKey(path string) (k Key, made bool, err error) {
-	text, err := readFile(path, true)
+	text, err := readFile(path, true, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		k, err = makeKey(path)
 		return k, err == nil, err
@@ -55,7 +55,7 @@ func makeKey(path string) (Key, error) {
 // ReadToken reads a token from a file. Platforms renew theirs in place, so it
 // is read each time that it is needed.
 func ReadToken(path string) (string, error) {
-	text, err := readFile(path, false)
+	text, err := readFile(path, false, maxFile)
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +67,7 @@ func ReadToken(path string) (string, error) {
 
 // ReadPublic reads a pin from a file, as ParsePublic does.
 func ReadPublic(path string) (Public, error) {
-	text, err := readFile(path, false)
+	text, err := readFile(path, false, maxFile)
 	if err != nil {
 		return Public{}, err
 	}
@@ -80,7 +80,7 @@ func ReadPublic(path string) (Public, error) {
 
 func trim(b []byte) []byte { return bytes.TrimSpace(b) }
 
-func readFile(path string, private bool) ([]byte, error) {
+func readFile(path string, private bool, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -98,12 +98,12 @@ func readFile(path string, private bool) ([]byte, error) {
 	if perm := info.Mode().Perm(); private && perm&0o037 != 0 {
 		return nil, fmt.Errorf("%s has mode %04o: others may read or change it, want 0600 or 0640", path, perm)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFile)
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, most)
 	}
 	return b, nil
 }

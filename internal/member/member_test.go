@@ -265,15 +265,29 @@ func TestPassOnOthers(t *testing.T) {
 	if err := p.Admit(bob); err != nil {
 		t.Error(err)
 	}
-	p.Ban(bob, time.Now().Add(time.Hour))
+	now := time.Now()
+	if err := p.Ban(Ban{Peer: bob, At: now, Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
 	for what, err := range map[string]error{"Check": p.Check(bob, card), "Admit": p.Admit(bob), "Banned": p.Banned(bob)} {
 		if !errors.Is(err, ErrBanned) {
 			t.Errorf("%s of a banned peer: %v", what, err)
 		}
 	}
-	p.Ban(bob, time.Time{})
+	if err := p.Ban(Ban{Peer: bob, At: now.Add(1)}); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.Admit(bob); err != nil {
 		t.Errorf("after the ban: %v", err)
+	}
+	if err := p.Ban(Ban{Peer: bob, At: now, Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Admit(bob); err != nil {
+		t.Errorf("a scheduler that has not heard of the end of the ban tells of it: %v", err)
+	}
+	if err := p.Ban(Ban{At: now}); err == nil {
+		t.Error("a ban of nobody is taken")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,9 +17,6 @@ import (
 // have expired, then any; who is forgotten proves itself again.
 const maxKnown = 32 << 10
 
-// maxBanned bounds the bans that a Pass remembers: twice what a scheduler does.
-const maxBanned = 8 << 10
-
 // Pass is one node's membership: its own credential, kept in a file, and what
 // it knows of others'. Its methods may be called from many goroutines and do
 // not block but on the file.
@@ -28,12 +24,12 @@ type Pass struct {
 	cluster Public
 	peer    string
 	file    string
+	bans    Bans
 
-	mu     sync.Mutex // guards what follows
-	raw    []byte     // nil: none yet
-	own    Credential
-	known  map[string]time.Time // peers that showed a good credential, and until when it is
-	banned map[string]time.Time // and until when
+	mu    sync.Mutex // guards what follows
+	raw   []byte     // nil: none yet
+	own   Credential
+	known map[string]time.Time // peers that showed a good credential, and until when it is
 }
 
 // OpenPass makes the pass of a peer, with the credential that the file has if
@@ -42,9 +38,9 @@ type Pass struct {
 func OpenPass(cluster Public, peer, file string) (*Pass, error) {
 	p := &Pass{
 		cluster: cluster, peer: peer, file: file,
-		known: make(map[string]time.Time), banned: make(map[string]time.Time),
+		known: make(map[string]time.Time),
 	}
-	raw, err := readFile(file, true)
+	raw, err := readFile(file, true, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}
@@ -126,11 +122,11 @@ func (p *Pass) Check(peer string, card []byte) error {
 	if err := c.Check(peer, now); err != nil {
 		return err
 	}
+	if err := p.bans.Check(peer, now); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bannedNow(peer, now) {
-		return ErrBanned
-	}
 	if len(p.known) >= maxKnown {
 		p.forget(now)
 	}
@@ -157,12 +153,13 @@ func (p *Pass) forget(now time.Time) {
 // credential has expired since, or it has been banned.
 func (p *Pass) Admit(peer string) error {
 	now := time.Now()
+	if err := p.bans.Check(peer, now); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until, ok := p.known[peer]
 	switch {
-	case p.bannedNow(peer, now):
-		return ErrBanned
 	case !ok:
 		return ErrNoCredential
 	case !now.Before(until):
@@ -172,34 +169,11 @@ func (p *Pass) Admit(peer string) error {
 }
 
 // Banned says why a peer must not even be dialled.
-func (p *Pass) Banned(peer string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bannedNow(peer, time.Now()) {
-		return ErrBanned
-	}
-	return nil
-}
+func (p *Pass) Banned(peer string) error { return p.bans.Check(peer, time.Now()) }
 
-// bannedNow reports whether peer is banned; p.mu is held.
-func (p *Pass) bannedNow(peer string, now time.Time) bool {
-	until, ok := p.banned[peer]
-	return ok && now.Before(until)
-}
-
-// Ban keeps a peer out until a time; one that has passed lets it in again.
-func (p *Pass) Ban(peer string, until time.Time) {
-	now := time.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.banned, peer)
-	if !now.Before(until) {
-		return
-	}
-	if len(p.banned) >= maxBanned {
-		maps.DeleteFunc(p.banned, func(_ string, end time.Time) bool { return !now.Before(end) })
-	}
-	if len(p.banned) < maxBanned {
-		p.banned[peer] = until
-	}
+// Ban heeds a scheduler's word on a peer, unless a later one is known. What cannot be a
+// word is not heeded.
+func (p *Pass) Ban(word Ban) error {
+	_, err := p.bans.Merge(word, time.Now())
+	return err
 }

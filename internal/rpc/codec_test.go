@@ -138,7 +138,7 @@ func drawDecision(t *rapid.T) scheduler.Decision {
 		return scheduler.Acquaint{To: "me", Peers: rapid.SliceOfN(drawPeer, 0, 4).Draw(t, "peers"), Reason: why}
 	case 5:
 		ms := rapid.Int64Range(0, scheduler.BanMost.Milliseconds()).Draw(t, "ms")
-		return scheduler.Shun{To: "me", Peer: drawID.Draw(t, "peer"), For: time.Duration(ms) * time.Millisecond, Reason: why}
+		return scheduler.Shun{To: "me", Peer: drawID.Draw(t, "peer"), For: time.Duration(ms) * time.Millisecond, At: drawMoment(t), Reason: why}
 	case 8:
 		return drawPreheat.Draw(t, "preheat")
 	case 9:
@@ -320,4 +320,12 @@ func TestPiecesWithoutSizeStayHome(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// drawMoment is a time as the wire has it, or none.
+func drawMoment(t *rapid.T) time.Time {
+	if ns := rapid.Int64Min(0).Draw(t, "at"); ns > 0 {
+		return time.Unix(0, ns).UTC()
+	}
+	return time.Time{}
 }

@@ -44,6 +44,7 @@ func encodeDecision(d scheduler.Decision, place func([]scheduler.Peer) []uint32)
 	case scheduler.Shun:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Shun{Shun: &p2pdv1.Shun{
 			Peer: string(d.Peer), ForMs: min(d.For, scheduler.BanMost).Milliseconds(), Reason: encodeReason(d.Reason),
+			AtNs: encodeMoment(d.At),
 		}}}
 	case scheduler.Roster:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Roster{Roster: &p2pdv1.Roster{
@@ -117,8 +118,21 @@ func decodeShun(m *p2pdv1.Shun) (d scheduler.Shun, err error) {
 		return d, bad("for_ms", "%d, at most %d are allowed", ms, scheduler.BanMost.Milliseconds())
 	}
 	d.For = time.Duration(ms) * time.Millisecond
+	if ns := m.GetAtNs(); ns < 0 {
+		return d, bad("at_ns", "%d is before 1970", ns)
+	} else if ns > 0 {
+		d.At = time.Unix(0, ns).UTC()
+	}
 	d.Reason, err = decodeReason(m.GetReason())
 	return d, err
+}
+
+// encodeMoment is a time in nanoseconds since 1970; 0 for none.
+func encodeMoment(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func decodeRoster(m *p2pdv1.Roster) (d scheduler.Roster, err error) {

@@ -45,7 +45,7 @@ type FleetConfig struct {
 	Handler FleetHandler
 	// Shun is told whom operators have banned, and for how long from now on; 0
 	// lifts a ban. It must not block. Nil heeds no bans.
-	Shun func(peer scheduler.PeerID, long time.Duration)
+	Shun func(scheduler.Shun)
 	// Meet is told of peers to begin with should all schedulers go. It must not
 	// block. Nil has no use for them.
 	Meet func(peers []scheduler.Peer)

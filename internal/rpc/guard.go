@@ -17,6 +17,7 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -102,7 +103,11 @@ func (g *Guard) pass(ctx context.Context, method string) error {
 		shown = v[0]
 	}
 	if err := g.Warden.Admit(string(id), []byte(shown)); err != nil {
-		return status.Error(codes.Unauthenticated, err.Error())
+		code := codes.Unauthenticated
+		if errors.Is(err, member.ErrBanned) {
+			code = codes.PermissionDenied // another credential would not help
+		}
+		return status.Error(code, err.Error())
 	}
 	return nil
 }

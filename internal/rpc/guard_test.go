@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	libpeer "github.com/libp2p/go-libp2p/core/peer"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -31,6 +32,7 @@ type closed struct {
 	key  member.Key
 	core *core
 	addr string
+	s    *Server
 }
 
 func newClosed(t *testing.T, cfg member.AuthorityConfig) *closed {
@@ -45,7 +47,7 @@ func newClosed(t *testing.T, cfg member.AuthorityConfig) *closed {
 		t.Fatal(err)
 	}
 	c := &closed{t: t, key: key, core: newCore()}
-	_, c.addr, _ = serve(t, "127.0.0.1:0", ServerConfig{
+	c.s, c.addr, _ = serve(t, "127.0.0.1:0", ServerConfig{
 		Core: c.core, Guard: &Guard{Certificate: certificate, Warden: member.NewAuthority(cfg)},
 	})
 	return c
@@ -313,4 +315,72 @@ func TestSidesThatAreSetUpDifferentlySayWhatToDo(t *testing.T) {
 		_, l := attachTo(t, addr, id, m)
 		l.await(t, "membership.mode open")
 	})
+}
+
+// A peer that is banned loses its stream, gets none again, and no new credential either,
+// until the ban is lifted.
+func TestABannedPeerIsNotLetIn(t *testing.T) {
+	t.Parallel()
+	bans := new(member.Bans)
+	c := newClosed(t, member.AuthorityConfig{Bans: bans})
+	id, m := c.member(c.token(time.Time{}))
+	h, l := attachTo(t, c.addr, id, m)
+	next(t, "stream", h.attached)
+	expect[scheduler.PeerUp](t, c.core)
+
+	bans.Order(string(id), time.Hour, "it is stolen", time.Now())
+	if err := c.s.Ban(t.Context(), scheduler.BanPeer{Peer: id, For: time.Hour, Reason: "it is stolen"}); err != nil {
+		t.Fatal(err)
+	}
+	expect[scheduler.BanPeer](t, c.core)
+	next(t, "end of the stream", h.detached)
+	l.await(t, "it is stolen")
+	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(m.credentials()), grpc.WithPerRPCCredentials(showing{m.Pass}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	token, err := m.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p2pdv1.NewMembershipServiceClient(conn).Enrol(t.Context(), &p2pdv1.EnrolRequest{Token: token})
+	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "it is stolen") {
+		t.Errorf("it asks for a credential: %v", err)
+	}
+	_, err = p2pdv1.NewSchedulerServiceClient(conn).Recall(t.Context(), &p2pdv1.RecallRequest{Key: make([]byte, 16)})
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("it asks who vouches: %v", err)
+	}
+
+	lifted := bans.Lift(string(id), time.Now())[0]
+	if err := c.s.Unban(t.Context(), scheduler.UnbanPeer{Peer: id, At: lifted.At}); err != nil {
+		t.Fatal(err)
+	}
+	next(t, "stream after the ban", h.attached)
+}
+
+// Whom members blame is put out, and whoever keeps the register of bans hears of it.
+func TestABlamedPeerIsPutOut(t *testing.T) {
+	t.Parallel()
+	var events []scheduler.Event
+	var heard []scheduler.Expel
+	core := brain(func(e scheduler.Event) []scheduler.Decision {
+		events = append(events, e)
+		if _, ok := e.(scheduler.Blame); ok {
+			return []scheduler.Decision{scheduler.Expel{Peer: "liar", For: time.Minute, Reason: "false bytes"}, scheduler.Part{To: "liar", Reason: "x"}}
+		}
+		return nil
+	})
+	s := NewServer(ServerConfig{Core: core, Guard: &Guard{}, Expel: func(e scheduler.Expel) { heard = append(heard, e) }})
+	st := s.newStream(scheduler.Peer{ID: "liar"})
+	s.admit(st)
+	s.step(scheduler.Blame{})
+	want := []scheduler.Event{scheduler.PeerUp{Peer: scheduler.Peer{ID: "liar"}}, scheduler.Blame{}, scheduler.PeerDown{Peer: "liar"}}
+	if diff := cmp.Diff(want, events); diff != "" {
+		t.Error(diff)
+	}
+	if len(heard) != 1 || heard[0].Peer != "liar" || s.streams["liar"] != nil || !isClosed(st.quit) {
+		t.Errorf("heard %+v; its stream: %v", heard, s.streams["liar"])
+	}
 }

@@ -88,6 +88,10 @@ func (s *Server) tell(ds []scheduler.Decision) {
 func (s *Server) route(ds []scheduler.Decision) {
 	verbose := s.log.Enabled(context.Background(), slog.LevelDebug)
 	for _, d := range ds {
+		if e, ok := d.(scheduler.Expel); ok {
+			s.expel(e)
+			continue
+		}
 		st := s.streams[d.Recipient()]
 		if st == nil {
 			continue

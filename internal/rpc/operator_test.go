@@ -22,7 +22,7 @@ func TestBanAndUnban(t *testing.T) {
 	if got := expect[scheduler.BanPeer](t, c); got != ban {
 		t.Errorf("the brain heard of %+v", got)
 	}
-	if err := s.Unban(t.Context(), "a"); err != nil {
+	if err := s.Unban(t.Context(), scheduler.UnbanPeer{Peer: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	expect[scheduler.UnbanPeer](t, c)
@@ -30,7 +30,7 @@ func TestBanAndUnban(t *testing.T) {
 	next(t, "end of the stream", h.detached)
 	next(t, "second stream", h.attached)
 	expect[scheduler.PeerUp](t, c)
-	if err := s.Unban(t.Context(), "stranger"); err != nil {
+	if err := s.Unban(t.Context(), scheduler.UnbanPeer{Peer: "stranger"}); err != nil {
 		t.Errorf("unban a peer that is not there: %v", err)
 	}
 }

@@ -76,6 +76,9 @@ type ServerConfig struct {
 	// Preheat takes what peers report on jobs. It is called from many goroutines
 	// and must not block. Nil: nobody wants to know.
 	Preheat func(scheduler.PreheatReport)
+	// Expel is told whom members blame for false bytes, so that the Guard lets it in
+	// no more. It is called from the loop and must not block. Nil: nobody wants to know.
+	Expel func(scheduler.Expel)
 	// EventQueue is how many events may wait for Core.
 	EventQueue int
 	// DecisionQueue is how many decisions may wait for one peer. A peer

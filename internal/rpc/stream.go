@@ -22,6 +22,7 @@ type stream struct {
 	peer scheduler.Peer
 	out  *queue[scheduler.Decision]
 	quit chan struct{} // closed by the loop when the stream must end
+	why  error         // set before that, where there is more to say than usual
 }
 
 // newStream makes one that the loop has yet to admit.
@@ -61,6 +62,9 @@ func (s *Server) Attach(g attachServer) error {
 	case err := <-received:
 		return err
 	case <-st.quit:
+		if st.why != nil {
+			return st.why
+		}
 		return status.Error(codes.Aborted, "this stream was replaced or did not keep up")
 	case <-s.ended:
 		return stopping()

@@ -65,7 +65,7 @@ func (v *voice) Decide(d scheduler.Decision) {
 	}
 	if s, ok := d.(scheduler.Shun); ok {
 		if shun := v.fleet.cfg.Shun; shun != nil {
-			shun(s.Peer, s.For)
+			shun(s)
 		}
 		return
 	}

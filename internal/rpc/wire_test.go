@@ -44,13 +44,14 @@ func wireDecisions() map[string]scheduler.Decision {
 	d := piece.Sum([]byte("blob"))
 	other := scheduler.Peer{ID: "other", Addrs: []string{"/ip4/10.0.0.1/tcp/7301"}, Bulk: "10.0.0.1:7302", Zone: "z", Rack: "r"}
 	return map[string]scheduler.Decision{
-		"introduce": scheduler.Introduce{To: "me", Digest: d, Size: 3 << 20, Share: scheduler.Share{Index: 1, Of: 3}, Peers: []scheduler.Peer{other}, Reason: "why"},
-		"part":      scheduler.Part{To: "me", Digest: d, Peers: []scheduler.PeerID{"other"}, Reason: "why"},
-		"grant":     scheduler.Grant{To: "me", Digest: d, Reason: "why", Lease: scheduler.Lease{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
-		"wait":      scheduler.Wait{To: "me", Digest: d, For: 250 * time.Millisecond, Reason: "why"},
-		"roster":    scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
-		"shun":      scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
-		"acquaint":  scheduler.Acquaint{To: "me", Peers: []scheduler.Peer{other}, Reason: "why"},
+		"introduce":  scheduler.Introduce{To: "me", Digest: d, Size: 3 << 20, Share: scheduler.Share{Index: 1, Of: 3}, Peers: []scheduler.Peer{other}, Reason: "why"},
+		"part":       scheduler.Part{To: "me", Digest: d, Peers: []scheduler.PeerID{"other"}, Reason: "why"},
+		"grant":      scheduler.Grant{To: "me", Digest: d, Reason: "why", Lease: scheduler.Lease{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
+		"wait":       scheduler.Wait{To: "me", Digest: d, For: 250 * time.Millisecond, Reason: "why"},
+		"roster":     scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
+		"shun":       scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
+		"dated shun": scheduler.Shun{To: "me", Peer: "other", At: time.Unix(1, 5).UTC(), Reason: "why"},
+		"acquaint":   scheduler.Acquaint{To: "me", Peers: []scheduler.Peer{other}, Reason: "why"},
 		"preheat": scheduler.Preheat{
 			To: "me", Job: 7, Registry: "registry.example", Repository: "team/app", Authorization: secret.New("Bearer x"), Bereft: true, Reason: "why",
 			Blobs: []scheduler.PreheatBlob{{Digest: d, Size: 9, Manifest: true}},

@@ -115,6 +115,18 @@ func TestStrangersGetNothing(t *testing.T) {
 	}
 }
 
+// order bans a peer for so long, as far as pass is concerned; 0 lifts the ban.
+func order(t *testing.T, pass *member.Pass, who *node, long time.Duration) {
+	t.Helper()
+	word := member.Ban{Peer: string(who.Self().ID), At: time.Now()}
+	if long > 0 {
+		word.Until = word.At.Add(long)
+	}
+	if err := pass.Ban(word); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestABanCutsOff(t *testing.T) {
 	c := newCluster(t)
 	bad, _ := c.launch(c, "", time.Hour)
@@ -126,7 +138,7 @@ func TestABanCutsOff(t *testing.T) {
 	bad.Send(good.Self(), peer.Bye{})
 	await(t, good.received, "message")
 
-	pass.Ban(string(bad.Self().ID), time.Now().Add(time.Hour))
+	order(t, pass, bad, time.Hour)
 	if _, err := fetchAll(bad, good.Self(), d, 0, 6); err == nil {
 		t.Error("a banned peer got bytes over a connection that was there")
 	}
@@ -135,7 +147,7 @@ func TestABanCutsOff(t *testing.T) {
 		t.Errorf("fetch from a banned peer: %v", err)
 	}
 
-	pass.Ban(string(bad.Self().ID), time.Time{})
+	order(t, pass, bad, 0)
 	if _, err := fetchAll(bad, good.Self(), d, 0, 6); err != nil {
 		t.Errorf("after the ban: %v", err)
 	}

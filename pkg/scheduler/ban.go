@@ -14,6 +14,10 @@ const (
 	// still leaves all swarms, but may join again; an operator's ban takes
 	// the place of one that ends soonest.
 	maxBanned = 4096
+	// maxTold bounds how many bans, and how many that were lifted, a peer is told of
+	// when it comes: it must find room for them beside what else it is told. Of the
+	// rest the schedulers see to it.
+	maxTold = 256
 	// BanMost is the longest ban that can be asked for.
 	BanMost = 30 * 24 * time.Hour
 )
@@ -23,6 +27,7 @@ const (
 // gave it, all peers are told to have nothing to do with that one, whatever they
 // find without a scheduler.
 type Ban struct {
+	At      time.Time // when it was given
 	Until   time.Time
 	Reason  string
 	Ordered bool // by an operator
@@ -34,8 +39,23 @@ type Shun struct {
 	To     PeerID
 	Peer   PeerID
 	For    time.Duration
+	At     time.Time // when the operator said so: the later word holds
 	Reason string
 }
+
+// Expel tells whoever drives the Scheduler that several members blame a peer for
+// false bytes: it is to be kept out of the cluster for so long. No peer is told.
+type Expel struct {
+	Peer   PeerID
+	For    time.Duration
+	Reason string
+}
+
+// Recipient implements Decision. It is the one who is to go.
+func (d Expel) Recipient() PeerID { return d.Peer }
+
+// Why implements Decision.
+func (d Expel) Why() string { return d.Reason }
 
 // Recipient implements Decision.
 func (d Shun) Recipient() PeerID { return d.To }
@@ -48,52 +68,95 @@ func (d Shun) Why() string { return d.Reason }
 type BanPeer struct {
 	Peer   PeerID
 	For    time.Duration
+	At     time.Time // when it was given; zero: now
 	Reason string
+	Blamed bool // not by an operator, but by members of another scheduler's swarms
 }
 
 // UnbanPeer ends a ban. The peer is a member again once it joins.
-type UnbanPeer struct{ Peer PeerID }
+type UnbanPeer struct {
+	Peer PeerID
+	At   time.Time // when that was said; zero: now
+}
 
 func (BanPeer) event()   {}
 func (UnbanPeer) event() {}
 
-// banPeer bans in an operator's name.
+// banPeer bans in an operator's name, or another scheduler's.
 func (s *Scheduler) banPeer(e BanPeer) {
 	s.lapse()
+	if e.At.IsZero() {
+		e.At = s.now
+	}
 	if _, again := s.banned[e.Peer]; !again && len(s.banned) >= maxBanned {
 		soonest := slices.MinFunc(slices.Sorted(maps.Keys(s.banned)), func(a, b PeerID) int {
 			return s.banned[a].Until.Compare(s.banned[b].Until)
 		})
 		delete(s.banned, soonest)
 	}
-	long := min(e.For, BanMost)
-	s.banned[e.Peer] = Ban{Until: s.now.Add(long), Reason: e.Reason, Ordered: true}
+	b := Ban{At: e.At, Until: s.now.Add(min(e.For, BanMost)), Reason: e.Reason, Ordered: !e.Blamed}
+	s.banned[e.Peer] = b
+	delete(s.lifted, e.Peer)
 	s.expel(e.Peer, "it is banned: "+e.Reason)
-	s.tellBan(e.Peer, long, e.Reason)
-}
-
-// unbanPeer lifts a ban. Peers are told even if none is known here: they may
-// remember it from before a restart.
-func (s *Scheduler) unbanPeer(e UnbanPeer) {
-	delete(s.banned, e.Peer)
-	s.tellBan(e.Peer, 0, "an operator lifted the ban")
-}
-
-// tellBan tells every peer.
-func (s *Scheduler) tellBan(p PeerID, long time.Duration, why string) {
-	for _, to := range slices.Sorted(maps.Keys(s.peers)) {
-		if to == p {
-			continue
-		}
-		s.decide(Shun{To: to, Peer: p, For: long, Reason: why})
+	if b.Ordered {
+		s.tellBan(s.shunning(e.Peer, b))
 	}
 }
 
-// tellBans tells a peer that comes whom operators have banned.
+// unbanPeer lifts a ban. Peers are told even if none is known here, and those that come,
+// too: they may remember it from before a restart.
+func (s *Scheduler) unbanPeer(e UnbanPeer) {
+	if e.At.IsZero() {
+		e.At = s.now
+	}
+	delete(s.banned, e.Peer)
+	maps.DeleteFunc(s.lifted, func(_ PeerID, at time.Time) bool { return s.now.Sub(at) >= BanMost })
+	if len(s.lifted) >= maxBanned {
+		oldest := slices.MinFunc(slices.Sorted(maps.Keys(s.lifted)), func(a, b PeerID) int { return s.lifted[a].Compare(s.lifted[b]) })
+		delete(s.lifted, oldest)
+	}
+	s.lifted[e.Peer] = e.At
+	s.tellBan(forgiving(e.Peer, e.At))
+}
+
+// shunning and forgiving are what peers are told of a ban, and of its end.
+func (s *Scheduler) shunning(p PeerID, b Ban) Shun {
+	return Shun{Peer: p, For: b.Until.Sub(s.now), At: b.At, Reason: b.Reason}
+}
+
+func forgiving(p PeerID, at time.Time) Shun {
+	return Shun{Peer: p, At: at, Reason: "an operator lifted the ban"}
+}
+
+// tellBan tells every peer but the one that it is about.
+func (s *Scheduler) tellBan(d Shun) {
+	for _, to := range slices.Sorted(maps.Keys(s.peers)) {
+		if to == d.Peer {
+			continue
+		}
+		d.To = to
+		s.decide(d)
+	}
+}
+
+// tellBans tells a peer that comes whom operators have banned, and whom no more.
 func (s *Scheduler) tellBans(to PeerID) {
+	tell := func(d Shun) {
+		d.To = to
+		s.decide(d)
+	}
+	told := 0
 	for _, p := range slices.Sorted(maps.Keys(s.banned)) {
-		if b := s.banned[p]; p != to && b.Ordered && s.now.Before(b.Until) {
-			s.decide(Shun{To: to, Peer: p, For: b.Until.Sub(s.now), Reason: b.Reason})
+		if b := s.banned[p]; p != to && b.Ordered && s.now.Before(b.Until) && told < maxTold {
+			tell(s.shunning(p, b))
+			told++
+		}
+	}
+	told = 0
+	for _, p := range slices.Sorted(maps.Keys(s.lifted)) {
+		if at := s.lifted[p]; p != to && s.now.Sub(at) < BanMost && told < maxTold {
+			tell(forgiving(p, at))
+			told++
 		}
 	}
 }
@@ -115,10 +178,11 @@ func (s *Scheduler) banLiar(p PeerID) {
 	s.lapse()
 	// A ban that an operator gave for longer stands.
 	if old, again := s.banned[p]; len(s.banned) < maxBanned && (!again || old.Until.Before(s.now.Add(banFor))) {
-		s.banned[p] = Ban{Until: s.now.Add(banFor), Reason: why}
+		s.banned[p] = Ban{At: s.now, Until: s.now.Add(banFor), Reason: why}
 	}
 	s.stats.Banned++
 	s.expel(p, why)
+	s.decide(Expel{Peer: p, For: banFor, Reason: why})
 }
 
 // lapse forgets bans that are over.

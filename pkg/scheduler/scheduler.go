@@ -119,6 +119,8 @@ type Scheduler struct {
 	// banned are the peers that no swarm takes, until when, and why. It
 	// outlives their streams: else a liar would only have to come back.
 	banned map[PeerID]Ban
+	// lifted is when operators lifted bans.
+	lifted map[PeerID]time.Time
 	// blamers are whom each peer has blamed for false bytes of late.
 	blamers map[PeerID]*blamer
 	feeding feeding
@@ -174,7 +176,7 @@ func New(cfg Config) *Scheduler {
 		peers:  make(map[PeerID]*node),
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
-		banned: make(map[PeerID]Ban), blamers: make(map[PeerID]*blamer),
+		banned: make(map[PeerID]Ban), lifted: make(map[PeerID]time.Time), blamers: make(map[PeerID]*blamer),
 		next: cfg.FirstLease,
 	}
 }

@@ -137,6 +137,8 @@ func (s *stage) show(ds []scheduler.Decision) {
 			if d.For == 0 {
 				what = fmt.Sprintf("take %s for a peer again", d.Peer)
 			}
+		case scheduler.Expel:
+			what = fmt.Sprintf("to be kept out for %v", d.For)
 		case scheduler.Wait:
 			what = fmt.Sprintf("wait for %v for %s", d.For, s.names[d.Digest])
 		}

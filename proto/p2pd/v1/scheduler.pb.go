@@ -1193,10 +1193,13 @@ func (x *Acquaint) GetReason() string {
 
 // Shun tells of a peer that an operator has banned: have nothing to do with it.
 type Shun struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`                 // its ID; never empty
-	ForMs         int64                  `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // from now on; 0: it is banned no more
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Peer   string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`                 // its ID; never empty
+	ForMs  int64                  `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // from now on; 0: it is banned no more
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the operator said so, in nanoseconds since 1970: of two words on a peer
+	// the later one holds, whichever scheduler tells it. 0: not known.
+	AtNs          int64 `protobuf:"varint,4,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1250,6 +1253,13 @@ func (x *Shun) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Shun) GetAtNs() int64 {
+	if x != nil {
+		return x.AtNs
+	}
+	return 0
 }
 
 // Roster names the schedulers that are up. Each swarm belongs to one of them;
@@ -2513,11 +2523,12 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\tR\x05error\"8\n" +
 	"\bAcquaint\x12\x14\n" +
 	"\x05peers\x18\x01 \x03(\rR\x05peers\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"^\n" +
 	"\x04Shun\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x15\n" +
 	"\x06for_ms\x18\x02 \x01(\x03R\x05forMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"T\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x13\n" +
+	"\x05at_ns\x18\x04 \x01(\x03R\x04atNs\"T\n" +
 	"\x06Roster\x12\x12\n" +
 	"\x04self\x18\x01 \x01(\tR\x04self\x12\x1e\n" +
 	"\n" +
