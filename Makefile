@@ -97,8 +97,8 @@ e2e-deps:
 
 .PHONY: e2e-k8s
 e2e-k8s: e2e-deps ## the Helm chart on a real Kubernetes cluster of four nodes (root; a first build takes many minutes)
-	@scripts/install-deps.sh iptables /usr/lib/cni/bridge
-	@for module in k8s coredns helm; do e2e/build-tools.sh "$$module" >/dev/null; done
+	@scripts/install-deps.sh iptables /usr/lib/cni/bridge openssl
+	@for module in k8s coredns helm policies; do e2e/build-tools.sh "$$module" >/dev/null; done
 	P2PD_E2E_K8S=1 go test -count=1 -timeout 30m -v ./e2e/kube
 
 .PHONY: demo
@@ -176,7 +176,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/chart e2e/k8s e2e/coredns e2e/prometheus; do \
+	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/chart e2e/k8s e2e/coredns e2e/policies e2e/prometheus; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 

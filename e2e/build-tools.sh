@@ -10,6 +10,7 @@
 #   build-tools.sh k8s          Kubernetes' own programs and etcd
 #   build-tools.sh prometheus   promtool, for the alert rules
 #   build-tools.sh coredns      the DNS server of a cluster
+#   build-tools.sh policies     what enforces network policies on a node
 #
 # The folder is ${P2PD_CACHE:-~/.cache/p2pd}/e2e-MODULE-KEY/bin, where KEY
 # follows the modules' checksums, the module's own sources and Go's version, so
@@ -22,9 +23,9 @@ cache=${P2PD_CACHE:-${HOME:?set P2PD_CACHE or HOME}/.cache/p2pd}
 module=${1:-tools}
 case $module in
 	tools | containerd17 | helm | k8s | coredns | prometheus) what=tool ;; # every tool directive of its go.mod
-	cripull | chart) what=. ;;
+	cripull | chart | policies) what=. ;;
 	*)
-		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | chart | k8s | coredns | prometheus]" >&2
+		echo "usage: ${0##*/} [tools | containerd17 | cripull | helm | chart | k8s | coredns | policies | prometheus]" >&2
 		exit 2
 		;;
 esac

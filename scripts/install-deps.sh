@@ -23,6 +23,7 @@ needs[nginx]=nginx-light # for bench-node, to be compared with
 # The network of a cluster's pods, for e2e-k8s.
 needs[iptables]=iptables
 needs[/usr/lib/cni/bridge]=containernetworking-plugins
+needs[openssl]=openssl # its guide has the reader make a certificate
 # Machines that deb and rpm packages are installed on, for e2e-packages.
 needs[debootstrap]=debootstrap
 needs[systemd-nspawn]=systemd-container

@@ -18,7 +18,9 @@ import (
 
 const (
 	apiPort    = 6443
-	apiService = "10.96.0.1" // the first of the addresses that Services get
+	services   = "10.96.0.0/16"
+	podPrefix  = "10.83" // of pods' addresses; a third number is a node's
+	podNetwork = podPrefix + ".0.0/16"
 	etcdPort   = 12379
 	adminUser  = "admin"
 	// Namespace is where p2pd is installed.
@@ -36,6 +38,7 @@ type Cluster struct {
 	dir        string
 	bin, dns   string
 	helm       string
+	policies   string
 	kubeconfig string
 	place      lab.Place
 }
@@ -44,7 +47,7 @@ type Cluster struct {
 // that nodes know besides the lab's, and where they are.
 func Start(ctx context.Context, l *lab.Lab, registries map[string]string) (*Cluster, error) {
 	c := &Cluster{Lab: l, Registries: registries, dir: filepath.Join(l.Dir, "kube"), place: l.Net.Scheduler}
-	for module, dir := range map[string]*string{"k8s": &c.bin, "coredns": &c.dns, "helm": &c.helm} {
+	for module, dir := range map[string]*string{"k8s": &c.bin, "coredns": &c.dns, "helm": &c.helm, "policies": &c.policies} {
 		at, err := lab.Tool(ctx, module)
 		if err != nil {
 			return nil, err
@@ -111,7 +114,7 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 		"--advertise-address=" + c.place.Addr.String(), fmt.Sprintf("--secure-port=%d", apiPort), "--cert-dir=" + filepath.Join(c.dir, "pki"),
 		"--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC", "--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + key, "--service-account-signing-key-file=" + key,
-		"--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP",
+		"--service-cluster-ip-range=" + services, "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP",
 	}})
 	if err != nil {
 		return err
@@ -186,6 +189,15 @@ func (c *Cluster) Apply(ctx context.Context, manifests string, flags ...string) 
 // Helm runs helm as the cluster's administrator.
 func (c *Cluster) Helm(ctx context.Context, args ...string) (string, error) {
 	return c.tool(ctx, "", filepath.Join(c.helm, "helm"), args...)
+}
+
+// Shell runs a script where kubectl and helm know the cluster, in dir, until its first
+// command that fails.
+func (c *Cluster) Shell(ctx context.Context, dir, script string, env ...string) (string, error) {
+	cmd := c.place.Command(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), env...), "KUBECONFIG="+c.kubeconfig, "PATH="+c.bin+":"+c.helm+":"+os.Getenv("PATH"))
+	return output(cmd)
 }
 
 func (c *Cluster) tool(ctx context.Context, stdin, program string, args ...string) (string, error) {

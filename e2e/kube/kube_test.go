@@ -21,13 +21,14 @@ const (
 	schedulers = 3 // the chart's default
 	rollout    = "180s"
 	chart      = "../../deploy/helm/p2pd"
-	imageTag   = "e2e"
+	newTag     = "0.1.1" // of the images that are the upgrade
 	// privateHost is a registry that wants tokens.
 	privateHost = "private.lab.test"
 )
 
-// TestKubernetes installs the chart on a real cluster, starts a Deployment on
-// all nodes at once, upgrades, and uninstalls.
+// TestKubernetes walks through docs/kubernetes.md on a real cluster: it installs the
+// chart, starts a Deployment on all nodes at once, changes values, upgrades, and
+// uninstalls.
 func TestKubernetes(t *testing.T) {
 	if os.Getenv("P2PD_E2E_K8S") != "1" || os.Geteuid() != 0 {
 		t.Skip("a Kubernetes cluster takes minutes, and many to build: run 'sudo make e2e-k8s'")
@@ -41,6 +42,9 @@ func TestKubernetes(t *testing.T) {
 	t.Run("members", func(t *testing.T) { x.members(ctx, t) })
 	t.Run("pull", func(t *testing.T) { x.pull(ctx, t) })
 	t.Run("secret", func(t *testing.T) { x.secret(ctx, t) })
+	t.Run("page", func(t *testing.T) { x.page(ctx, t) })
+	t.Run("preheat", func(t *testing.T) { x.heat(ctx, t) })
+	t.Run("network policies", func(t *testing.T) { x.policies(ctx, t) })
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
 	t.Run("replace a node", func(t *testing.T) { x.replace(ctx, t, before) })
 	t.Run("schedulers restart", func(t *testing.T) { x.restartSchedulers(ctx, t) })
@@ -52,6 +56,7 @@ type cluster struct {
 	*kube.Cluster
 	private *lab.SecureRegistry
 	tokens  *lab.TokenServer
+	guide   *guide
 }
 
 func start(ctx context.Context, t *testing.T) *cluster {
@@ -77,8 +82,7 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	if _, err := l.Registry.Push(ctx, lab.ImageSpec{Repository: "pause", Tag: "1", Size: 8 << 20, Layers: 2, Command: []string{"sleep", "1000000"}}); err != nil {
 		t.Fatal(err)
 	}
-	pushOurs(ctx, t, l)
-	x := &cluster{}
+	x := &cluster{guide: openGuide(ctx, t)}
 	if x.tokens, err = l.StartTokenServer(ctx, lab.Alice()); err != nil {
 		t.Fatal(err)
 	}
@@ -101,48 +105,19 @@ func keep(t *testing.T, dir string) {
 	}
 }
 
-// pushOurs builds and pushes p2pd's own images, by the program that make images
-// runs, from where the registry is.
-func pushOurs(ctx context.Context, t *testing.T, l *lab.Lab) {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "images")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "../../deploy/images").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	cmd := l.Net.Origin.Command(ctx, program, "-repository", strings.TrimPrefix(l.Registry.Endpoint, "http://")+"/p2pd",
-		"-tag", imageTag, "-plain-http", "-platforms", "linux/amd64")
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// values are the chart's for this cluster.
-func (x *cluster) values(more ...string) []string {
-	return append([]string{
-		"p2pd", chart, "--namespace", kube.Namespace, "--wait", "--timeout", rollout,
-		"--set", "image.repository=" + lab.RegistryHost + "/p2pd,image.tag=" + imageTag,
-		"--set", "containerd.registries={" + lab.RegistryHost + "," + privateHost + "}",
-		"--set", "node.terminationGracePeriodSeconds=15,node.maxUnavailable=1,node.config.store.capacity=2GiB",
-		"--set-json", fmt.Sprintf(`node.config.registries=[{"host":%q,"endpoint":%q},{"host":%q,"endpoint":%q,"tokenHosts":[%q]}]`,
-			lab.RegistryHost, x.Lab.Registry.Endpoint, privateHost, x.private.Endpoint, x.tokens.Host()),
-	}, more...)
-}
-
+// install is the guide's: images, the chart, and a look at what there is then.
 func (x *cluster) install(ctx context.Context, t *testing.T) {
 	t.Helper()
+	steps := x.guide.blocks["Install"]
+	x.follow(ctx, t, steps[0])
 	began := time.Now()
-	if _, err := x.Helm(ctx, append([]string{"install", "--create-namespace"}, x.values()...)...); err != nil {
-		t.Fatalf("%v\n%s", err, x.describe(ctx))
-	}
+	x.follow(ctx, t, steps[1])
 	t.Logf("helm install --wait: %.1fs", time.Since(began).Seconds())
-	if out, err := x.Helm(ctx, "test", "p2pd", "--namespace", kube.Namespace); err != nil {
-		t.Errorf("helm test: %v\n%s", err, out)
+	if out := x.follow(ctx, t, steps[2]); !strings.Contains(out, "PEER") {
+		t.Errorf("nobody has joined: %s", out)
 	}
 	for _, n := range x.Nodes {
-		if b, err := os.ReadFile(n.HostsFile(lab.RegistryHost)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
-			t.Errorf("%s: hosts.toml does not name p2pd: %v\n%s", n.Name, err, b)
-		}
+		told(t, n)
 	}
 }
 
@@ -258,6 +233,7 @@ func (x *cluster) pull(ctx context.Context, t *testing.T) {
 	if tally.DirectBytes() > 0 {
 		t.Errorf("read past p2pd: %v", tally.Direct)
 	}
+	x.clients(ctx, t, img)
 }
 
 // secret: a private image starts on all nodes with an imagePullSecret, and on
@@ -324,10 +300,11 @@ spec:
 
 // upgrade: every p2pd is replaced while an image is pulled, and no pull fails.
 func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
+	x.follow(ctx, t, strings.ReplaceAll(x.guide.blocks["Install"][0], "0.1.0", newTag))
 	img := x.push(ctx, t, "two", 120<<20)
 	upgraded := make(chan error, 1)
 	go func() {
-		_, err := x.Helm(ctx, append([]string{"upgrade"}, x.values("--set", "node.config.limits.upload=50MB")...)...)
+		_, err := x.Shell(ctx, x.guide.clone, x.words().Replace(x.guide.upgrade))
 		upgraded <- err
 	}()
 	x.deploy(ctx, t, "two", img)
@@ -336,9 +313,7 @@ func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
 	}
 	x.noneFailed(ctx, t)
 	for _, n := range x.Nodes {
-		if b, err := os.ReadFile(n.HostsFile(lab.RegistryHost)); err != nil || !strings.Contains(string(b), "http://127.0.0.1:7300") {
-			t.Errorf("%s: hosts.toml does not name p2pd after the upgrade: %v", n.Name, err)
-		}
+		told(t, n)
 	}
 }
 
@@ -356,10 +331,8 @@ func (x *cluster) noneFailed(ctx context.Context, t *testing.T) {
 
 // uninstall leaves each node as it was, and pulls go straight to the registry.
 func (x *cluster) uninstall(ctx context.Context, t *testing.T, before map[string]string) {
-	if _, err := x.Helm(ctx, "uninstall", "p2pd", "--namespace", kube.Namespace, "--wait", "--timeout", rollout); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "wait", "--for=delete", "pod", "--all", "--timeout="+rollout); err != nil {
+	x.follow(ctx, t, x.guide.blocks["Leave"][0])
+	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=p2pd", "--timeout="+rollout); err != nil {
 		t.Fatal(err)
 	}
 	after := x.hosts(t)

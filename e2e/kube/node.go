@@ -28,9 +28,10 @@ type Node struct {
 	dir    string
 	index  int          // of its place in the lab
 	holder *lab.Process // has the mount namespace
-	// Both end with the lab, or in Terminate.
+	// They end with the lab, or in Terminate.
 	containerd, kubelet *lab.Process
-	pods                string // the network of its pods, as 10.83.1
+	network             []*lab.Process // what takes its pods to Services, and keeps others from them
+	pods                string         // the network of its pods, as 10.83.1
 }
 
 // Path is where a file of the node's is seen from outside.
@@ -50,7 +51,7 @@ func (n *Node) enter(name string, args ...string) []string {
 // told of (Cluster.names).
 func (c *Cluster) startNode(ctx context.Context, i int, name string) (*Node, error) {
 	p := c.Lab.Net.Nodes[i]
-	n := &Node{Name: name, Place: p, dir: filepath.Join(c.dir, name), index: i, pods: fmt.Sprintf("10.83.%d", i+1)}
+	n := &Node{Name: name, Place: p, dir: filepath.Join(c.dir, name), index: i, pods: fmt.Sprintf("%s.%d", podPrefix, i+1)}
 	var binds strings.Builder
 	for _, dir := range own {
 		// A folder that the machine lacks is made, and stays: it is empty.
@@ -95,7 +96,10 @@ func (c *Cluster) startNode(ctx context.Context, i int, name string) (*Node, err
 		Args: n.enter(filepath.Join(c.bin, "kubelet"), "--config="+filepath.Join(n.dir, "kubelet.yaml"), "--kubeconfig="+filepath.Join(c.dir, n.Name+".kubeconfig"),
 			"--hostname-override="+n.Name, "--node-ip="+p.Addr.String(), "--node-labels=topology.kubernetes.io/zone=z"+fmt.Sprint(i%2)),
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	return n, n.connect(ctx, c)
 }
 
 // Ctr runs containerd's own client on the node.
@@ -153,28 +157,11 @@ func (c *Cluster) route(ctx context.Context) error {
 	for _, p := range places {
 		for _, n := range c.Nodes {
 			if n.Place.Name == p.Name {
-				if err := c.gateway(ctx, p); err != nil {
-					return err
-				}
 				continue
 			}
 			if _, err := output(p.Command(ctx, "ip", "route", "add", n.pods+".0/24", "via", n.Place.Addr.String())); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// gateway lets pods out of their node, and takes them to the API server, which
-// is the one Service with a cluster address that they need.
-func (c *Cluster) gateway(ctx context.Context, p lab.Place) error {
-	for _, args := range [][]string{
-		{"sysctl", "-qw", "net.ipv4.ip_forward=1"},
-		{"iptables", "-t", "nat", "-A", "PREROUTING", "-d", apiService, "-p", "tcp", "--dport", "443", "-j", "DNAT", "--to-destination", c.place.At(apiPort)},
-	} {
-		if _, err := output(p.Command(ctx, args[0], args[1:]...)); err != nil {
-			return err
 		}
 	}
 	return nil

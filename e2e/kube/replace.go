@@ -10,7 +10,9 @@ import (
 // Terminate ends a node as a cloud does whose machine is given back: everything
 // on it stops at once, and its object goes. Its place is free for Replace then.
 func (c *Cluster) Terminate(ctx context.Context, n *Node) error {
-	n.kubelet.Kill()
+	for _, p := range append(n.network, n.kubelet) {
+		p.Kill()
+	}
 	n.containerd.Kill()
 	for _, dir := range c.cgroups(n.Name) {
 		if err := removeCgroup(ctx, dir); err != nil {
@@ -40,9 +42,6 @@ func (c *Cluster) Replace(ctx context.Context, old *Node) (*Node, error) {
 	n, err := c.startNode(ctx, old.index, c.names(old.index)[1])
 	if err != nil {
 		return nil, fmt.Errorf("node in place of %s: %w", old.Name, err)
-	}
-	if err := c.gateway(ctx, n.Place); err != nil {
-		return nil, err
 	}
 	c.Nodes[old.index] = n
 	_, err = c.Kubectl(ctx, "wait", "--for=create", "node/"+n.Name, "--timeout=60s")
