@@ -44,6 +44,22 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	}, nil
 }
 
+// Previous are the p2pd and the scheduler of the version before, built once for all
+// runs out of the repository's history, with p's other programs.
+func (p Programs) Previous(ctx context.Context) (Programs, error) {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return Programs{}, err
+	}
+	dir, err := run(ctx, filepath.Join(root, "e2e", "build-previous.sh"))
+	if err != nil {
+		return Programs{}, err
+	}
+	dir = strings.TrimSpace(dir)
+	p.P2PD, p.Scheduler = filepath.Join(dir, "p2pd"), filepath.Join(dir, "scheduler")
+	return p, nil
+}
+
 func moduleRoot(ctx context.Context) (string, error) {
 	mod, err := run(ctx, "go", "env", "GOMOD")
 	if err != nil {
