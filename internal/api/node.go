@@ -13,11 +13,20 @@ type NodeStatus struct {
 	// Scheduler is where it should be; empty: none is configured.
 	Scheduler string `json:"scheduler"`
 	Connected bool   `json:"connected"` // to it
-	Downloads int    `json:"downloads"` // running now
-	Blobs     int    `json:"blobs"`     // whole in the store
+	// SchedulerTrouble is why it is not connected, once it has tried.
+	SchedulerTrouble string `json:"schedulerTrouble,omitempty"`
+	Downloads        int    `json:"downloads"` // running now
+	Blobs            int    `json:"blobs"`     // whole in the store
 	// CacheBytes is what the store holds, of CacheCapacity.
 	CacheBytes    int64 `json:"cacheBytes"`
 	CacheCapacity int64 `json:"cacheCapacity"`
+	// DiskRoom is how many bytes more the store may write before others have
+	// less of its disk than is kept for them; less than 0 if they have less
+	// already. Absent where that cannot be told.
+	DiskRoom *int64 `json:"diskRoom,omitempty"`
+	// NoRoom is how many blobs went past the store since the start: it could not
+	// make room for them.
+	NoRoom int64 `json:"noRoom"`
 	// Bytes were received since the start, Sent went to other peers, Served
 	// to clients.
 	Bytes  Bytes `json:"bytes"`

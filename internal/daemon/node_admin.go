@@ -39,11 +39,20 @@ func (a *asked) Status(context.Context) (api.NodeStatus, error) {
 	if n.hub != nil {
 		address = n.hub.addressHere()
 	}
-	return api.NodeStatus{
+	st := api.NodeStatus{
 		ID: string(self.ID), Addresses: self.Addrs, Bulk: self.Bulk, Zone: self.Zone, Rack: self.Rack,
 		Mirror: n.mirrorL.Addr().String(), Scheduler: address, Connected: p.Attached, Downloads: p.Downloads,
 		Blobs: s.Blobs, CacheBytes: s.WholeBytes + s.PartialBytes, CacheCapacity: s.Capacity,
 		Bytes: api.Bytes{Peers: p.ReceivedPeer, Origin: p.ReceivedOrigin}, Sent: p.Uploaded, Served: p.ServedStore + p.ServedDownload,
-		FalsePieces: p.FalsePieces, FalseBlobs: p.FalseBlobs, Usage: usage(),
-	}, nil
+		FalsePieces: p.FalsePieces, FalseBlobs: p.FalseBlobs, NoRoom: s.NoSpace, Usage: usage(),
+	}
+	if n.client != nil && !st.Connected {
+		if err := n.client.Trouble(); err != nil {
+			st.SchedulerTrouble = err.Error()
+		}
+	}
+	if room, known := n.store.DiskRoom(); known {
+		st.DiskRoom = &room
+	}
+	return st, nil
 }

@@ -55,6 +55,9 @@ type ClientConfig struct {
 	// SendQueue is how many events may wait for the stream. Past it the
 	// oldest Summary makes room, as a later one repeats what matters.
 	SendQueue int
+	// Failed is told why an attempt to get a stream has failed, or why one has
+	// ended, in words for an operator. It must not block. Nil is told nothing.
+	Failed func(error)
 }
 
 // Client keeps one stream to the scheduler up.
@@ -82,6 +85,9 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.SendQueue <= 0 {
 		cfg.SendQueue = DefaultSendQueue
 	}
+	if cfg.Failed == nil {
+		cfg.Failed = func(error) {}
+	}
 	return &Client{cfg: cfg, log: cfg.Logger, sightings: newSightings()}
 }
 
@@ -101,7 +107,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer conn.Close()
 	c.conn.Store(conn)
 	defer c.conn.Store(nil)
-	wait, quiet := c.cfg.RetryFirst, false
+	wait, quiet, last := c.cfg.RetryFirst, false, ""
 	for {
 		lasted, err := c.attach(ctx, conn)
 		if ctx.Err() != nil {
@@ -110,8 +116,13 @@ func (c *Client) Run(ctx context.Context) error {
 		if lasted > c.cfg.RetryMost {
 			wait, quiet = c.cfg.RetryFirst, false
 		}
-		if !quiet { // once, not at every attempt
-			c.log.Warn("no stream to the scheduler; going on without", "address", c.cfg.Address, "err", c.explain(ctx, err))
+		if !quiet || err.Error() != last { // once, not at every attempt: to explain it may take a connection
+			last = err.Error()
+			why := c.explain(ctx, err)
+			c.cfg.Failed(why)
+			if !quiet {
+				c.log.Warn("no stream to the scheduler; going on without", "address", c.cfg.Address, "err", why)
+			}
 			quiet = true
 		}
 		if errors.Is(err, errUnreachable) {

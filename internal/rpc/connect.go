@@ -50,7 +50,7 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeInterval, Count: probes},
 	}
 	opts := []grpc.DialOption{
-		grpc.WithTransportCredentials(c.cfg.Membership.credentials()),
+		grpc.WithTransportCredentials(c.cfg.Membership.credentials(c.cfg.Failed)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)
 		}),

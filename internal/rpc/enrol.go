@@ -59,8 +59,10 @@ type Membership struct {
 // errOtherCluster says that whoever answers does not have the cluster's key.
 var errOtherCluster = errors.New("whoever answers there does not have the cluster's key: it is no scheduler of this cluster, or this node's token or clusterKeyFile is another cluster's")
 
-// credentials are how the client connects. No membership is plaintext.
-func (m *Membership) credentials() credentials.TransportCredentials {
+// credentials are how the client connects. No membership is plaintext. failed is
+// told at once of who is no scheduler of this cluster: the call that waits for
+// the connection is not told why there is none.
+func (m *Membership) credentials(failed func(error)) credentials.TransportCredentials {
 	if m == nil {
 		return insecure.NewCredentials()
 	}
@@ -75,6 +77,7 @@ func (m *Membership) credentials() credentials.TransportCredentials {
 				return err
 			}
 			if !m.Scheduler(cert.PublicKey) {
+				failed(errOtherCluster)
 				return errOtherCluster
 			}
 			return nil

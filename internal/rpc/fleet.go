@@ -66,6 +66,7 @@ type Fleet struct {
 	happen chan func()
 	routes atomic.Pointer[routes]
 	ended  chan struct{} // closed when Run's loop has ended
+	failed atomic.Pointer[error]
 
 	// Owned by Run's loop:
 	voices map[string]*voice // by the address that is dialled
@@ -124,6 +125,16 @@ func (f *Fleet) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// Trouble is why there is no scheduler; nil while there is one, and before an
+// attempt has failed. It may be called at any time.
+func (f *Fleet) Trouble() error {
+	why := f.failed.Load()
+	if why == nil || len(f.routes.Load().names) > 0 {
+		return nil
+	}
+	return *why
 }
 
 // post has the loop run something, unless it has ended.
@@ -207,6 +218,7 @@ func (f *Fleet) speakTo(address string) {
 	v := &voice{fleet: f, dial: address, cancel: cancel}
 	cfg := f.cfg.Client
 	cfg.Address, cfg.Handler = address, v
+	cfg.Failed = func(err error) { f.failed.Store(&err) }
 	v.client = NewClient(cfg)
 	f.mu.Lock()
 	v.client.sightings.copy(f.sightings)

@@ -120,6 +120,7 @@ func wait(t *testing.T, what string, ok func() bool) {
 
 // resident is a peer that is in some swarms, and says so when it is asked.
 type resident struct {
+	fleet *Fleet
 	*handler
 	blobs []piece.Digest
 	mu    sync.Mutex
@@ -158,6 +159,7 @@ func settle(t *testing.T, doors ...string) *resident {
 	t.Helper()
 	r := &resident{handler: newHandler(), blobs: blobsOf(60)}
 	f := NewFleet(FleetConfig{Doors: doors, Handler: r, Client: ClientConfig{Self: scheduler.Peer{ID: "p"}, RetryMost: 200 * time.Millisecond}})
+	r.fleet = f
 	run(t, "fleet", func(ctx context.Context) error { return f.Run(ctx) })
 	return r
 }
@@ -249,12 +251,24 @@ func TestAllSchedulersGo(t *testing.T) {
 		delete(w.tell, name)
 	}
 	next(t, "end of all schedulers", r.detached)
+	for range 1000 { // what failed is told a moment later
+		if r.fleet.Trouble() != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if r.fleet.Trouble() == nil {
+		t.Error("without a scheduler there is no trouble")
+	}
 	for _, name := range w.names {
 		w.start(name)
 	}
 	w.roster(w.names...)
 	next(t, "attachment", r.attached)
 	w.knows(w.names, r.blobs)
+	if err := r.fleet.Trouble(); err != nil {
+		t.Errorf("with schedulers the trouble is %v", err)
+	}
 }
 
 // One that is alone, as those without a fleet and those of older versions are,

@@ -234,7 +234,7 @@ func TestAWithdrawnTokenLetsNobodyIn(t *testing.T) {
 func TestAStrangerMayCallNothing(t *testing.T) {
 	c := newClosed(t, member.AuthorityConfig{})
 	_, m := c.member("")
-	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(m.credentials()))
+	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(m.credentials(func(error) {})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,6 +315,25 @@ func TestSidesThatAreSetUpDifferentlySayWhatToDo(t *testing.T) {
 		_, l := attachTo(t, addr, id, m)
 		l.await(t, "membership.mode open")
 	})
+	t.Run("an expired token", func(t *testing.T) {
+		t.Parallel()
+		c := newClosed(t, member.AuthorityConfig{})
+		id, m := c.member(c.token(time.Now().Add(-time.Hour)))
+		_, l := attachTo(t, c.addr, id, m)
+		l.await(t, "prints a new one there")
+	})
+	t.Run("another cluster's scheduler", func(t *testing.T) {
+		t.Parallel()
+		c, other := newClosed(t, member.AuthorityConfig{}), newClosed(t, member.AuthorityConfig{})
+		id, m := c.member(c.token(time.Time{}))
+		_, l := attachTo(t, other.addr, id, m)
+		l.await(t, "does not have the cluster's key")
+	})
+	t.Run("nobody", func(t *testing.T) {
+		t.Parallel()
+		_, l := attachTo(t, "127.0.0.1:1", "p", nil)
+		l.await(t, "is the scheduler running, and is this its address?")
+	})
 }
 
 // A peer that is banned loses its stream, gets none again, and no new credential either,
@@ -335,7 +354,7 @@ func TestABannedPeerIsNotLetIn(t *testing.T) {
 	expect[scheduler.BanPeer](t, c.core)
 	next(t, "end of the stream", h.detached)
 	l.await(t, "it is stolen")
-	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(m.credentials()), grpc.WithPerRPCCredentials(showing{m.Pass}))
+	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(m.credentials(func(error) {})), grpc.WithPerRPCCredentials(showing{m.Pass}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,8 +121,12 @@ func (s *Store) shortage(size int64) int64 {
 		s.log.Warn("ask the file system for free space", "err", err)
 		return 0
 	}
-	keep := max(s.keepFree, int64(s.keepFreeShare*float64(all)))
-	return max(0, size+keep-free)
+	return max(0, size+s.keep(all)-free)
+}
+
+// keep is how many bytes of a file system of that size are left to others.
+func (s *Store) keep(all int64) int64 {
+	return max(s.keepFree, int64(s.keepFreeShare*float64(all)))
 }
 
 // adopt makes the ingest of a blob that is here whole: it has everything.

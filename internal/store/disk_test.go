@@ -227,12 +227,18 @@ func TestKeepFree(t *testing.T) {
 			t.Fatalf("ingest with %+v gave %v", cfg, err)
 		}
 		expectWhole(t, st, s)
+		if room, known := st.DiskRoom(); room >= 0 || !known {
+			t.Errorf("with %+v there is room for %d (known %v)", cfg, room, known)
+		}
 		if err := st.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	st = open(t, store.Config{Dir: dir, KeepFreeShare: 1e-9})
 	put(t, st, other)
+	if room, known := st.DiskRoom(); room <= 0 || !known {
+		t.Errorf("on an empty disk there is room for %d (known %v)", room, known)
+	}
 }
 
 // stopAfter is a context that ends after some looks at it.

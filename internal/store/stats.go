@@ -40,6 +40,14 @@ func (s *Store) DiskFree() (free int64, known bool) {
 	return free, err == nil
 }
 
+// DiskRoom is how many bytes the store may still write before others have less
+// of the file system than is kept for them; less than 0 if they have less
+// already. It is false if the file system does not say.
+func (s *Store) DiskRoom() (room int64, known bool) {
+	free, all, err := diskBytes(s.lock)
+	return free - s.keep(all), err == nil
+}
+
 // Stats may be called at any time.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()

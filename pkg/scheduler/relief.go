@@ -30,12 +30,15 @@ const (
 	trialAgain = 30 * time.Second
 )
 
+// OthersHaveIt begins the reason of each Grant of pieces that others have.
+const OthersHaveIt = "others have it, but "
+
 // Why members are leased what others have.
 const (
-	notComing   = "others have it, but it does not come"
-	nothingCame = "others have it, but it has had nothing from anybody"
-	tooSlowly   = "others have it, but bring it far slower than the registry should"
-	farFaster   = "others have it, but the registry is far faster than they are"
+	notComing   = OthersHaveIt + "it does not come"
+	nothingCame = OthersHaveIt + "it has had nothing from anybody"
+	tooSlowly   = OthersHaveIt + "bring it far slower than the registry should"
+	farFaster   = OthersHaveIt + "the registry is far faster than they are"
 )
 
 // noticeCutOff reports whether m's node is cut off from all peers. It stays so
