@@ -2,8 +2,10 @@ package setup
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -18,19 +20,53 @@ type hostsFile struct {
 	mirror      bool // somebody has a table for our mirror already
 	inlineHosts bool // hosts are a value, and no table can be added
 	server      string
+	first       string // the first host; empty: none has a table
+	// capabilities are of our mirror; nil: it says none, and has all.
+	capabilities []string
+	since        string // the oldest containerd that does not ignore the file; empty: any
 }
+
+// newCapability is one that containerd knows only since newCapabilitySince. Any
+// other that is not in oldCapabilities no version knows. One that it does not
+// know makes containerd ignore the whole file.
+const (
+	newCapability      = "referrers"
+	newCapabilitySince = "2.2"
+)
+
+func oldCapabilities() []string { return []string{"pull", "resolve", "push"} }
 
 // readHosts looks at a hosts.toml. containerd ignores one that it can't parse,
 // so what can't be parsed is an error.
 func readHosts(text []byte, mirror string) (hostsFile, error) {
 	h := hostsFile{tables: len(text), serverFrom: -1}
 	var values struct {
-		Server string `toml:"server"`
+		Server       string    `toml:"server"`
+		Capabilities *[]string `toml:"capabilities"` // of the server
+		Host         map[string]struct {
+			Capabilities *[]string `toml:"capabilities"`
+		} `toml:"host"`
 	}
 	if err := toml.Unmarshal(text, &values); err != nil {
 		return h, fmt.Errorf("is not TOML, so containerd ignores it: %w", tomlError(err))
 	}
 	h.server = values.Server
+	for url, host := range values.Host {
+		if host.Capabilities == nil {
+			continue
+		}
+		if err := h.capable(url, *host.Capabilities); err != nil {
+			return h, err
+		}
+		if url == mirror {
+			h.capabilities = *host.Capabilities
+		}
+	}
+	if values.Capabilities != nil {
+		if err := h.capable("server", *values.Capabilities); err != nil {
+			return h, err
+		}
+	}
 	p := &unstable.Parser{}
 	p.Reset(text)
 	inTable := false
@@ -46,8 +82,9 @@ func readHosts(text []byte, mirror string) (hostsFile, error) {
 			if !inTable {
 				h.tables, inTable = line, true
 			}
-			if len(keys) >= 2 && keys[0] == "host" && keys[1] == mirror {
-				h.mirror = true
+			if len(keys) >= 2 && keys[0] == "host" {
+				h.mirror = h.mirror || keys[1] == mirror
+				h.first = cmp.Or(h.first, keys[1])
 			}
 		case unstable.KeyValue:
 			if inTable {
@@ -62,6 +99,32 @@ func readHosts(text []byte, mirror string) (hostsFile, error) {
 		}
 	}
 	return h, p.Error()
+}
+
+// capable looks at the capabilities of one host.
+func (h *hostsFile) capable(host string, capabilities []string) error {
+	for _, c := range capabilities {
+		switch {
+		case slices.Contains(oldCapabilities(), c):
+		case c == newCapability:
+			h.since = newCapabilitySince
+		default:
+			return fmt.Errorf("gives %s the capability %q, which there is not, so that containerd ignores the whole file: there are pull, resolve, push and, since %s, %s", host, c, newCapabilitySince, newCapability)
+		}
+	}
+	return nil
+}
+
+// drawback is what keeps p2pd from being asked first, and for all; empty:
+// nothing.
+func (h *hostsFile) drawback(mirror string) string {
+	switch {
+	case h.capabilities != nil && !(slices.Contains(h.capabilities, "pull") && slices.Contains(h.capabilities, "resolve")):
+		return fmt.Sprintf("lets p2pd only %v, of pull and resolve, so that containerd asks elsewhere for the rest: give it both", h.capabilities)
+	case h.first != "" && h.first != mirror:
+		return "has " + h.first + " asked before p2pd: put p2pd's table first"
+	}
+	return ""
 }
 
 func endOfLine(text []byte) int {

@@ -57,6 +57,9 @@ type Entry struct {
 	State string `json:"state"`
 	// Note is what was done, or should be known.
 	Note string `json:"note,omitempty"`
+	// Since is the oldest containerd that reads the file, such as 2.2: others
+	// ignore it whole. Empty: any.
+	Since string `json:"since,omitempty"`
 }
 
 // States of an Entry.
@@ -355,6 +358,7 @@ func (c *Config) look(certs, folder string) Entry {
 		return e
 	}
 	h, err := readHosts(text, c.Mirror)
+	e.Since = h.since
 	_, _, had, broken := strip(text)
 	switch {
 	case err != nil:
@@ -362,12 +366,14 @@ func (c *Config) look(certs, folder string) Entry {
 	case broken != nil:
 		e.Note = broken.Error()
 	case had && h.mirror:
-		e.State = StateOurs
+		e.State, e.Note = StateOurs, h.drawback(c.Mirror)
 	case had:
 		e.Note = "has p2pd's lines for another address than " + c.Mirror
 	case h.mirror:
-		e.State = StateByHand
-	case folder != AllRegistries:
+		e.State, e.Note = StateByHand, h.drawback(c.Mirror)
+	case folder == AllRegistries:
+		e.Note = "does not name " + c.Mirror
+	default:
 		e.Note = "hides " + AllRegistries + " from its registry"
 	}
 	return e

@@ -390,3 +390,34 @@ func TestContainerdsConfiguration(t *testing.T) {
 		})
 	}
 }
+
+// What keeps a file that names the mirror from its effect is noted.
+func TestStatusNotesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	const ours = "[host.\"" + testMirror + "\"]\n"
+	for name, c := range map[string]struct {
+		text, state, note, since string
+	}{
+		"all capabilities":      {ours, StateByHand, "", ""},
+		"those that are wanted": {ours + "capabilities = [\"pull\", \"resolve\"]\n", StateByHand, "", ""},
+		"too few":               {ours + "capabilities = [\"resolve\"]\n", StateByHand, "give it both", ""},
+		"a new one":             {ours + "capabilities = [\"pull\", \"resolve\", \"referrers\"]\n", StateByHand, "", "2.2"},
+		"a new one, elsewhere":  {ours + "[host.\"https://r.example\"]\ncapabilities = [\"referrers\"]\n", StateByHand, "", "2.2"},
+		"one that is none":      {ours + "capabilities = [\"pul\"]\n", StateOther, "\"pul\", which there is not", ""},
+		"the server's":          {"capabilities = [\"all\"]\n" + ours, StateOther, "\"all\", which there is not", ""},
+		"another is first":      {"[host.\"https://r.example\"]\n" + ours, StateByHand, "https://r.example asked before", ""},
+		"another alone":         {"[host.\"https://r.example\"]\n", StateOther, "does not name " + testMirror, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := node(t, map[string]string{"etc/containerd/config.toml": containerd2, "etc/containerd/certs.d/_default/hosts.toml": c.text})
+			all, err := Status(t.Context(), Config{Files: Disk{}, Root: root, Mirror: testMirror})
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%+v, %v", all, err)
+			}
+			if e := all[0]; e.State != c.state || e.Since != c.since || !strings.Contains(e.Note, c.note) || c.note == "" && e.Note != "" {
+				t.Errorf("%+v, want %+v", e, c)
+			}
+		})
+	}
+}
