@@ -113,13 +113,13 @@ func (cl *client) explainImage(cmd *cobra.Command, image string, reg *registry) 
 	} else {
 		names = append(names, ref.Identifier())
 	}
-	blobs, err := reg.blobs(cmd.Context(), ref)
+	blobs, err := reg.parts(cmd.Context(), ref)
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "the registry does not tell what layers %s has (%v); explain them by their digests\n", image, err)
 	}
 	for _, b := range blobs {
-		if b != names[0] {
-			names = append(names, b)
+		if b.Digest != names[0] {
+			names = append(names, b.Digest)
 		}
 	}
 	for _, n := range names[:min(len(names), storiesMost)] {

@@ -49,7 +49,7 @@ func (r *registry) image(ctx context.Context, ref name.Reference) (img v1.Image,
 	if err != nil {
 		return nil, index, usage("--platform: %w", err)
 	}
-	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*platform), remote.WithUserAgent("p2pctl/"+version()))
+	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*platform), remote.WithUserAgent("p2pctl/"+version()), patience())
 	if err != nil {
 		return nil, index, fmt.Errorf("ask the registry for %s: %w", ref, err)
 	}
@@ -60,9 +60,16 @@ func (r *registry) image(ctx context.Context, ref name.Reference) (img v1.Image,
 	return img, d.Digest, nil
 }
 
-// blobs are the digests of all that an image is made of: index, manifest, config
-// and layers.
-func (r *registry) blobs(ctx context.Context, ref name.Reference) ([]string, error) {
+// part is one blob that an image is made of.
+type part struct {
+	What   string `json:"what"` // index, manifest, config or layer
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"` // api.SizeUnknown of an index
+}
+
+// parts are all that an image is made of, in the order in which it is pulled:
+// index, manifest, config and layers.
+func (r *registry) parts(ctx context.Context, ref name.Reference) ([]part, error) {
 	ref, err := r.parse(ref.String())
 	if err != nil {
 		return nil, err
@@ -75,17 +82,21 @@ func (r *registry) blobs(ctx context.Context, ref name.Reference) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	size, err := img.Size()
+	if err != nil {
+		return nil, err
+	}
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, err
 	}
-	all := []string{index.String()}
+	var all []part
 	if own != index {
-		all = append(all, own.String())
+		all = append(all, part{"index", index.String(), api.SizeUnknown})
 	}
-	all = append(all, m.Config.Digest.String())
+	all = append(all, part{"manifest", own.String(), size}, part{"config", m.Config.Digest.String(), m.Config.Size})
 	for _, l := range m.Layers {
-		all = append(all, l.Digest.String())
+		all = append(all, part{"layer", l.Digest.String(), l.Size})
 	}
 	return all, nil
 }

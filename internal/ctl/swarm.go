@@ -66,14 +66,24 @@ func swarmsShown(list *api.SwarmList, active bool) shown {
 
 func (c *cli) swarmShowCommand() *cobra.Command {
 	var limit int
+	var reg registry
 	cmd := c.watching(&cobra.Command{
-		Use: "show DIGEST", Short: "Show one swarm: its zones, leases and members",
-		Long: "Show one swarm: its zones, leases and members. DIGEST may be the first digits of one.",
+		Use: "show DIGEST|IMAGE", Short: "Show one swarm, or those of an image's layers",
+		Long: `Show one swarm: its zones, leases and members. DIGEST may be the first digits of one.
+
+Of an IMAGE, written with its registry, tag or digest, the swarm of each of its layers is shown in a line, and of its
+manifest and configuration: how many hold or want it, and what they have. What layers it has,
+the registry is asked, with the credentials of docker login.`,
+		Example: `  p2pctl swarm show 4f53cda18c2b
+  p2pctl swarm show registry.example/app:1.2 --watch`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, err := c.scheduler()
 			if err != nil {
 				return err
+			}
+			if isImage(args[0]) {
+				return c.showImage(cmd, cl, args[0], &reg)
 			}
 			digest, err := cl.digestOf(cmd.Context(), args[0])
 			if err != nil {
@@ -87,6 +97,7 @@ func (c *cli) swarmShowCommand() *cobra.Command {
 		}),
 	})
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many members; 0: all")
+	reg.flags(cmd)
 	return cmd
 }
 
