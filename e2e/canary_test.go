@@ -96,12 +96,27 @@ func startPods(ctx context.Context, t *testing.T, l *lab.Lab, sandbox string) *l
 
 // checked is of what p2pctl check says in JSON.
 type checked struct {
-	Success bool
-	Start   struct {
+	code       int // that it ended with
+	Success    bool
+	Categories []struct {
+		Checks []checkOf
+	}
+	Start struct {
 		StartMilliseconds int64
 		Bytes             struct{ Origin int64 }
 		Usage             struct{ MemoryBytes int64 }
 	}
+}
+
+// checkOf is one check of it.
+type checkOf struct{ ID, Result, Error, Hint string }
+
+// all are its checks, of all categories.
+func (c *checked) all() (all []checkOf) {
+	for _, g := range c.Categories {
+		all = append(all, g.Checks...)
+	}
+	return all
 }
 
 func checkOnce(ctx context.Context, t *testing.T, l *lab.Lab, args []string) (found checked) {

@@ -243,6 +243,7 @@ func TestARealCluster(t *testing.T) {
 	id := strings.TrimPrefix(list[0], "peer/")
 	wants(t, c.run(t, 0, "peer", "ban", id, "--for", "10m", "--reason", "a test"), "banned", "a test")
 	wants(t, c.run(t, 0, "swarm", "show", short), "members   2, of which 2 have all")
+	wants(t, c.run(t, 0, "swarm", "show", c.registry+"/team/app:1"), "manifest", "config", "layer", short[:8], "1.00")
 	c.run(t, 0, "peer", "unban", id)
 	c.until(t, "the peer is a member again", func() bool {
 		_, out, _ := c.try(0, "swarm", "show", short)
@@ -276,7 +277,7 @@ func (c *cluster) check(t *testing.T, i int) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(hosts), 0o700), os.WriteFile(hosts, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, c.run(t, i, args...), "√ a layer comes through p2pd, and is what it should be: 3.0 MiB", "Status: all is well", "√ containerd asks p2pd: for _default")
+	wants(t, c.run(t, i, args...), "√ a layer comes through p2pd, and is what it should be: 3.0 MiB", "Status: all is well", "√ containerd asks p2pd: for ", "/_default/hosts.toml")
 }
 
 // What the next image shares is seen, and what broke it.

@@ -46,17 +46,30 @@ func (l *Lab) StartCRI(ctx context.Context, i int, m PullMode) (*CRI, error) {
 	if err := c.PullFrom(l.Registry.Endpoint, l.Registry.Endpoint); err != nil {
 		return nil, err
 	}
-	config := c.Config()
-	if err := os.WriteFile(config, []byte(strings.ReplaceAll(m.config, "DIR", dir)), 0o644); err != nil {
-		return nil, fmt.Errorf("write configuration: %w", err)
+	return c, l.run(ctx, c, strings.ReplaceAll(m.config, "DIR", dir))
+}
+
+// Reconfigure starts containerd again with its configuration changed from what it
+// was at first.
+func (l *Lab) Reconfigure(ctx context.Context, c *CRI, change func(config string) string) error {
+	if err := c.Stop(); err != nil {
+		return err
 	}
-	c.Process, err = l.Start(p, Spec{
-		Name: p.Name + "-containerd-" + m.Name, Args: []string{m.Runtime.Daemon, "--config", config}, Env: []string{"PATH=" + m.Runtime.Path},
+	return l.run(ctx, c, change(strings.ReplaceAll(c.Mode.config, "DIR", c.dir)))
+}
+
+// run starts containerd with a configuration.
+func (l *Lab) run(ctx context.Context, c *CRI, config string) (err error) {
+	if err := os.WriteFile(c.Config(), []byte(config), 0o644); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	c.Process, err = l.Start(c.place, Spec{
+		Name: c.place.Name + "-containerd-" + c.Mode.Name, Args: []string{c.runtime.Daemon, "--config", c.Config()}, Env: []string{"PATH=" + c.runtime.Path},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return c, c.WaitReady(ctx, func(ctx context.Context) error {
+	return c.WaitReady(ctx, func(ctx context.Context) error {
 		_, err := c.cri(ctx, "version")
 		return err
 	})

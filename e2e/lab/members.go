@@ -79,6 +79,17 @@ func (l *Lab) Enrol(i int) error {
 	return os.WriteFile(filepath.Join(store, "credential"), raw, 0o600)
 }
 
+// ExpiredToken is a file with a join token of this cluster that was good until an
+// hour ago.
+func (l *Lab) ExpiredToken() (file string, err error) {
+	t, err := l.cluster.key.Mint(time.Now().Add(-time.Hour))
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(l.Dir, "expired-token")
+	return file, os.WriteFile(file, []byte(t.Reveal()), 0o600)
+}
+
 // ForeignToken is a file with a join token of some other cluster.
 func (l *Lab) ForeignToken() (file string, err error) {
 	key, err := member.NewKey()

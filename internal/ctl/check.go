@@ -35,6 +35,8 @@ type checkGroup struct {
 
 // checkResult is one check.
 type checkResult struct {
+	// ID names the check, and its section in docs/checks.md. It stays the same.
+	ID          string `json:"id"`
 	Description string `json:"description"`
 	Result      string `json:"result"`
 	// Detail is what was seen, if all is well.
@@ -62,6 +64,8 @@ type pullMeasured struct {
 	// Usage is what p2pd took meanwhile, but for its memory, which is what it
 	// had afterwards.
 	Usage api.Usage `json:"usage"`
+
+	began time.Time
 }
 
 // check is something to look at. Those of a category come one after the other;
@@ -88,10 +92,12 @@ type checkup struct {
 	files setup.Config // where containerd's configuration is
 
 	node      *api.Status // once p2pd has answered
+	at        string      // IP:PORT of its mirror while it has not
 	ref       name.Reference
 	image     string
 	pull      *pullMeasured
 	installed bool // false with --pre: p2pd is not there yet
+	strict    bool // a warning is a failure
 
 	// With --fresh:
 	fresh freshImage
@@ -159,9 +165,11 @@ With --pre it looks whether p2pd can be installed.`,
 	k.reg.flags(cmd)
 	fs := cmd.Flags()
 	fs.BoolVar(&pre, "pre", false, "before p2pd is installed")
+	fs.BoolVar(&k.strict, "strict", false, "a warning ends it with 1, too")
+	fs.StringVar(&k.at, "mirror", defaultMirror, "`IP:PORT` where p2pd's mirror is meant to be, for while p2pd does not tell")
 	fs.StringVar(&k.image, "image", "", "`image` to try a pull with")
 	fs.BoolVar(&k.start, "start", false, "have the container runtime pull the image and start a container from it")
-	fs.StringVar(&k.criSocket, "cri-socket", "/run/containerd/containerd.sock", "`file` where the container runtime answers, for --start")
+	fs.StringVar(&k.criSocket, "cri-socket", "/run/containerd/containerd.sock", "`file` where the container runtime answers, for --start and for its version")
 	fs.StringSliceVar(&k.command, "command", nil, "what to run in it, with commas between words; none: what the image says")
 	fs.StringVar(&k.fresh.repository, "fresh", "", "`repository` to push the image to, with a layer that nobody has, before it is pulled")
 	fs.Int64Var(&k.fresh.size, "fresh-size", freshDefault, "`bytes` of that layer")
@@ -218,12 +226,12 @@ func (k *checkup) run(ctx context.Context) checkResults {
 		g := checkGroup{Name: group.name}
 		failed := false
 		for _, c := range group.checks {
-			r := checkResult{Description: c.description, Result: resultSkipped, Error: "a check before it failed"}
+			r := checkResult{ID: c.anchor, Description: c.description, Result: resultSkipped, Error: "a check before it failed"}
 			if !failed || c.always {
 				r = k.look(ctx, c)
 			}
 			failed = failed || c.fatal && r.Result != resultOK && r.Result != resultWarning
-			found.Success = found.Success && r.Result != resultError
+			found.Success = found.Success && r.Result != resultError && !(k.strict && r.Result == resultWarning)
 			g.Checks = append(g.Checks, r)
 		}
 		found.Categories = append(found.Categories, g)
@@ -237,7 +245,7 @@ func (k *checkup) look(ctx context.Context, c check) checkResult {
 	defer cancel()
 	began := time.Now()
 	detail, err := c.look(ctx)
-	r := checkResult{Description: c.description, Result: resultOK, Detail: detail, Millis: time.Since(began).Milliseconds()}
+	r := checkResult{ID: c.anchor, Description: c.description, Result: resultOK, Detail: detail, Millis: time.Since(began).Milliseconds()}
 	if err == nil {
 		return r
 	}

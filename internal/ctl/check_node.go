@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/p2pd/p2pd/internal/api"
-	"github.com/p2pd/p2pd/internal/setup"
 )
 
 // mirrorName is what p2pd's mirror calls itself in the header Server.
@@ -31,7 +31,7 @@ func (k *checkup) nodeChecks() []check {
 	return []check{
 		{description: "p2pd answers", anchor: "p2pd-answers", fatal: true, look: k.nodeAnswers},
 		{description: "p2pd and p2pctl are of one version", anchor: "versions", look: func(context.Context) (string, error) { return sameVersion("p2pd", k.node.Version) }},
-		{description: "the mirror answers", anchor: "mirror-answers", look: k.mirrorAnswers},
+		{description: "the mirror answers", anchor: "mirror-answers", always: true, look: k.mirrorAnswers},
 		{description: "the store has room", anchor: "store-room", look: k.storeRoom},
 		{description: "nothing that arrived was false", anchor: "false-content", look: k.falseContent},
 	}
@@ -68,12 +68,16 @@ func (k *checkup) mirrorAnswers(ctx context.Context) (string, error) {
 	}
 	cl := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} //nolint:forbidigo // to this machine
 	res, err := cl.Do(r)
+	if err != nil && k.node == nil {
+		return "", skip("p2pd does not answer, and nobody else has its place at %s", k.mirror())
+	}
 	if err != nil {
 		return "", fmt.Errorf("the mirror at %s does not answer: %w", k.mirror(), root(err))
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK || res.Header.Get("Server") != mirrorName {
-		return "", fmt.Errorf("%s answers %s and is not p2pd (Server: %q)", k.mirror(), res.Status, res.Header.Get("Server"))
+		return "", fmt.Errorf("%s answers %s and is not p2pd (Server: %q): another program has p2pd's port, and p2pd cannot start there; stop that one (ss -ltnp names it), or choose another mirror.listen and run p2pd setup again",
+			k.mirror(), res.Status, res.Header.Get("Server"))
 	}
 	return k.mirror(), nil
 }
@@ -84,13 +88,18 @@ func (k *checkup) mirror() string {
 	if k.node != nil {
 		return "http://" + k.node.Node.Mirror
 	}
-	return "http://" + defaultMirror
+	return "http://" + k.at
 }
 
 func (k *checkup) storeRoom(context.Context) (string, error) {
 	n := k.node.Node
-	if n.CacheCapacity <= 0 {
+	switch {
+	case n.CacheCapacity <= 0:
 		return "", errors.New("the store may hold nothing: raise store.capacity, or free space on the disk")
+	case n.DiskRoom != nil && *n.DiskRoom+n.CacheBytes <= 0:
+		return "", errors.New("the store can keep nothing: its disk has less free than store.keepFree and store.keepFreeShare leave to others, so that every blob goes past it and is shared with nobody. Free space there, name another disk in store.path, or lower those two")
+	case n.NoRoom > 0:
+		return "", warn("%d blobs had no room in the store, of which %s of %s are used, and were shared with nobody: raise store.capacity above the largest layer, or free space on its disk", n.NoRoom, bytesText(n.CacheBytes), bytesText(n.CacheCapacity))
 	}
 	return fmt.Sprintf("%s of %s are used; what was used longest ago makes room", bytesText(n.CacheBytes), bytesText(n.CacheCapacity)), nil
 }
@@ -117,7 +126,8 @@ func (k *checkup) isConnected(context.Context) (string, error) {
 	case k.node.Node.Scheduler == "":
 		return "", skip("none is configured: peers find each other")
 	case !k.node.Node.Connected:
-		return "", warn("p2pd has no connection to the scheduler at %s: peers find each other, at the price of some copies more from registries. Can this node reach that address?", k.node.Node.Scheduler)
+		return "", warn("p2pd has no connection to the scheduler at %s, and peers find each other, at the price of some copies more from registries: %s",
+			k.node.Node.Scheduler, cmp.Or(k.node.Node.SchedulerTrouble, "it still tries; can this node reach that address?"))
 	}
 	return k.node.Node.Scheduler, nil
 }
@@ -163,54 +173,6 @@ func (k *checkup) peerState(ctx context.Context) (string, error) {
 		return "", errors.New("this scheduler does not know this peer as connected: is p2pd connected to another one?")
 	}
 	return fmt.Sprintf("a member of %d swarms", d.Swarms), nil
-}
-
-func (k *checkup) containerdChecks() []check {
-	return []check{
-		{description: "containerd reads hosts.toml files", anchor: "config-path", fatal: true, look: func(context.Context) (string, error) {
-			_, err := k.hosts()
-			return "", err
-		}},
-		{description: "containerd asks p2pd", anchor: "hosts-toml", look: k.asked},
-	}
-}
-
-// hosts are the registries that containerd's configuration names.
-func (k *checkup) hosts() ([]setup.Entry, error) {
-	c := k.files
-	c.Files, c.Mirror = setup.Disk{}, k.mirror()
-	entries, err := setup.Status(context.Background(), c)
-	if err != nil {
-		return nil, err
-	}
-	return entries, nil
-}
-
-// asked looks at the registry of --image, or at all of them.
-func (k *checkup) asked(context.Context) (string, error) {
-	if !k.installed {
-		return "", skip("p2pd is not installed yet; p2pd setup will see to it")
-	}
-	entries, err := k.hosts()
-	if err != nil {
-		return "", err
-	}
-	var yes, no []string
-	for _, e := range entries {
-		switch {
-		case e.State != setup.StateOther:
-			yes = append(yes, e.Registry)
-		case e.Registry != setup.AllRegistries || len(entries) == 1:
-			no = append(no, e.Registry+" ("+e.Note+")")
-		}
-	}
-	switch {
-	case len(yes) == 0:
-		return "", errors.New("no hosts.toml names p2pd's mirror at " + k.mirror() + ": run p2pd setup on this node")
-	case len(no) > 0:
-		return "", warn("p2pd is asked for %s, but not for %s: p2pd setup --existing sets those up too", strings.Join(yes, ", "), strings.Join(no, ", "))
-	}
-	return "for " + strings.Join(yes, ", "), nil
 }
 
 func (k *checkup) preChecks() []check {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -32,12 +33,23 @@ func (k *checkup) registryChecks() []check {
 }
 
 func (k *checkup) options(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("p2pctl/" + version())}
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("p2pctl/" + version()), patience()}
+}
+
+// patience is with a registry, or a mirror, that fails in a way that may pass:
+// less than a second, for who waits for an answer.
+func patience() remote.Option {
+	return remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Steps: 3})
 }
 
 // registryTrouble says what kind of trouble it is, and what to do.
 func registryTrouble(ref name.Reference, err error) error {
 	host := ref.Context().RegistryStr()
+	// Where a registry may be spoken to in the clear, that is tried after TLS,
+	// and its failure says less.
+	if trouble := certificateTrouble(host, err); trouble != nil {
+		return trouble
+	}
 	if e, is := errors.AsType[*transport.Error](err); is {
 		switch e.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
@@ -51,25 +63,53 @@ func registryTrouble(ref name.Reference, err error) error {
 		}
 		return fmt.Errorf("%s answers %d: %w", host, e.StatusCode, err)
 	}
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return fmt.Errorf("%s speaks no TLS: --insecure here, and an endpoint with http:// in p2pd's registries", host)
+	}
+	if e, is := errors.AsType[*net.OpError](err); is {
+		return fmt.Errorf("%s cannot be reached from this node: %w", host, e)
+	}
+	return fmt.Errorf("%s cannot be reached from this node: %w", host, root(err))
+}
+
+// certificateTrouble is what is wrong with a registry's certificate; nil if that
+// is not the trouble.
+func certificateTrouble(host string, err error) error {
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, other := errors.AsType[x509.HostnameError](err)
-	_, plain := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case unknown:
-		return fmt.Errorf("the certificate of %s is signed by somebody whom this node does not trust: add the authority to the node's, and to registries[].ca of p2pd", host)
+		return fmt.Errorf("the certificate of %s is signed by somebody whom this node does not trust: add the authority to the node's, and to registries[].tls.caFile of p2pd", host)
 	case invalid, other:
 		return fmt.Errorf("the certificate of %s is no good: %w", host, root(err))
-	case plain:
-		return fmt.Errorf("%s speaks no TLS: --insecure here, and an endpoint with http:// in p2pd's registries", host)
 	}
-	return fmt.Errorf("%s cannot be reached from this node: %w", host, root(err))
+	return nil
+}
+
+// mirrorTrouble says why p2pd does not give something of the image, and what to
+// do.
+func (k *checkup) mirrorTrouble(what string, err error) error {
+	e, is := errors.AsType[*transport.Error](err)
+	if !is {
+		return fmt.Errorf("p2pd does not give %s: %w", what, err)
+	}
+	said := http.StatusText(e.StatusCode)
+	if len(e.Errors) > 0 {
+		said = e.Errors[0].Message // p2pd says one thing
+	}
+	host := k.ref.Context().RegistryStr()
+	if strings.Contains(said, "failed to verify certificate") {
+		return fmt.Errorf("p2pd does not give %s, for it does not trust the certificate of %s: name the authority's file in registries[].tls.caFile of its configuration, and start it again (p2pd says: %s)", what, host, said)
+	}
+	return fmt.Errorf("p2pd does not give %s (%d: %s); p2pctl explain %s says more", what, e.StatusCode, said, k.image)
 }
 
 func (k *checkup) pullChecks() []check {
 	return []check{
 		{description: "p2pd gives the same manifest as the registry", anchor: "pull-manifest", fatal: true, look: k.sameManifest},
 		{description: "a layer comes through p2pd, and is what it should be", anchor: "pull-layer", look: k.pullLayer},
+		{description: "peers give what they have", anchor: "peers-give", look: k.peersGive},
 	}
 }
 
@@ -94,10 +134,10 @@ func (k *checkup) throughMirror(ctx context.Context) (*remote.Descriptor, error)
 	if err != nil {
 		return nil, usage("--platform: %w", err)
 	}
-	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuth(auth), remote.WithPlatform(*platform), remote.WithUserAgent("p2pctl/"+version()),
+	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuth(auth), remote.WithPlatform(*platform), patience(), remote.WithUserAgent("p2pctl/"+version()),
 		remote.WithTransport(&naming{host: ref.Context().RegistryStr(), ns: originHost(k.ref.Context().RegistryStr())}))
 	if err != nil {
-		return nil, fmt.Errorf("p2pd does not give %s: %w; p2pctl explain %s says why", k.image, err, k.image)
+		return nil, k.mirrorTrouble(k.image, err)
 	}
 	return d, nil
 }
@@ -176,9 +216,9 @@ func (k *checkup) pullLayer(ctx context.Context) (string, error) {
 	before := k.counted(ctx)
 	began := time.Now()
 	if err := readAll(small); err != nil {
-		return "", fmt.Errorf("layer %s through p2pd: %w", digest, err)
+		return "", k.layerTrouble(ctx, digest, err)
 	}
-	k.pull = &pullMeasured{Image: k.image, Digest: digest.String(), Bytes: size, Millis: time.Since(began).Milliseconds(), Given: k.given(ctx, digest)}
+	k.pull = &pullMeasured{Image: k.image, Digest: digest.String(), Bytes: size, Millis: time.Since(began).Milliseconds(), Given: k.given(ctx, digest), began: began}
 	k.pull.Usage = used(before, k.counted(ctx))
 	if err := k.fromRegistry(ctx, digest); err != nil {
 		return "", err
@@ -219,6 +259,22 @@ func (k *checkup) fromRegistry(ctx context.Context, digest v1.Hash) error {
 		return warn("layer %s came through p2pd, but not from the registry: %w", digest, err)
 	}
 	return nil
+}
+
+// layerTrouble says why a layer does not come through p2pd. Whether it is the
+// registry that does not have it, that is asked.
+func (k *checkup) layerTrouble(ctx context.Context, digest v1.Hash, err error) error {
+	l, there := remote.Layer(k.ref.Context().Digest(digest.String()), k.options(ctx)...)
+	if there == nil {
+		there = readAll(l)
+	}
+	if e, is := errors.AsType[*transport.Error](there); is && e.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s has the manifest of %s, and not its layer %s: it is damaged there, or was cleaned up; push the image again", k.ref.Context().RegistryStr(), k.image, digest)
+	}
+	if there != nil {
+		return fmt.Errorf("neither p2pd nor %s gives layer %s: %w", k.ref.Context().RegistryStr(), digest, registryTrouble(k.ref, there))
+	}
+	return k.mirrorTrouble("layer "+digest.String(), err)
 }
 
 // given is who gave the layer to p2pd; nobody, if it was there already.

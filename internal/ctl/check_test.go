@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/p2pd/p2pd/internal/api"
 )
@@ -30,7 +31,7 @@ func TestEveryCheckIsExplained(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Count(string(b), "\n## "); got != seen {
+	if got := strings.Count(string(b), "\n## ") - 1; got != seen { // one section is a table of what can be wrong
 		t.Errorf("docs/checks.md explains %d checks, there are %d", got, seen)
 	}
 }
@@ -126,11 +127,20 @@ func TestCheckFinds(t *testing.T) {
 		check, result string
 		says          string
 	}{
-		"p2pd is away":            {func(_ *testing.T, s *sound) { s.node["GET /status"] = &api.Status{} }, "p2pd answers", resultError, "is no p2pd"},
-		"it is older":             {func(_ *testing.T, s *sound) { s.node["GET /status"].(*api.Status).Version = "v0.1" }, "p2pd and p2pctl are of one version", resultWarning, "v0.1"},
-		"nobody is the mirror":    {func(_ *testing.T, s *sound) { s.status.Mirror = "127.0.0.1:1" }, "the mirror answers", resultError, "does not answer"},
-		"another is the mirror":   {func(t *testing.T, s *sound) { s.status.Mirror = mirrorAt(t, "nginx") }, "the mirror answers", resultError, "is not p2pd"},
-		"the disk is full":        {func(_ *testing.T, s *sound) { s.status.CacheCapacity = 0 }, "the store has room", resultError, "store.capacity"},
+		"p2pd is away":               {func(_ *testing.T, s *sound) { s.node["GET /status"] = &api.Status{} }, "p2pd answers", resultError, "is no p2pd"},
+		"it is older":                {func(_ *testing.T, s *sound) { s.node["GET /status"].(*api.Status).Version = "v0.1" }, "p2pd and p2pctl are of one version", resultWarning, "v0.1"},
+		"nobody is the mirror":       {func(_ *testing.T, s *sound) { s.status.Mirror = "127.0.0.1:1" }, "the mirror answers", resultError, "does not answer"},
+		"another is the mirror":      {func(t *testing.T, s *sound) { s.status.Mirror = mirrorAt(t, "nginx") }, "the mirror answers", resultError, "is not p2pd"},
+		"the disk is full":           {func(_ *testing.T, s *sound) { s.status.CacheCapacity = 0 }, "the store has room", resultError, "store.capacity"},
+		"the disk is full of others": {func(_ *testing.T, s *sound) { room := int64(-5); s.status.DiskRoom, s.status.CacheBytes = &room, 4 }, "the store has room", resultError, "store.keepFree"},
+		"large blobs had no room":    {func(_ *testing.T, s *sound) { s.status.NoRoom = 3 }, "the store has room", resultWarning, "3 blobs"},
+		"the scheduler refuses": {func(_ *testing.T, s *sound) {
+			s.status.Connected, s.status.SchedulerTrouble = false, "the token has expired"
+		}, "p2pd is connected to a scheduler", resultWarning, "expired"},
+		"a new capability": {func(_ *testing.T, s *sound) {
+			s.hosts = strings.Replace(s.hosts, "\"pull\"", "\"pull\", \"referrers\"", 1)
+		}, "containerd asks p2pd", resultWarning, "since 2.2"},
+		"another is asked first":  {func(_ *testing.T, s *sound) { s.hosts = "[host.\"https://r.test\"]\n" + s.hosts }, "containerd asks p2pd", resultWarning, "r.test asked before"},
 		"bytes were false":        {func(_ *testing.T, s *sound) { s.status.FalsePieces = 2 }, "nothing that arrived was false", resultWarning, "2 pieces"},
 		"no connection":           {func(_ *testing.T, s *sound) { s.status.Connected = false }, "p2pd is connected to a scheduler", resultWarning, "s.test:7310"},
 		"no scheduler configured": {func(_ *testing.T, s *sound) { s.status.Scheduler = "" }, "p2pd is connected to a scheduler", resultSkipped, "find each other"},
@@ -157,6 +167,80 @@ func TestCheckFinds(t *testing.T) {
 			}
 			if (code == 1) != (tt.result == resultError) {
 				t.Errorf("ended with %d", code)
+			}
+		})
+	}
+}
+
+// A warning is a failure for who is strict.
+func TestCheckStrictly(t *testing.T) {
+	s := newSound(t)
+	s.status.FalsePieces = 1
+	if code, _ := s.check(t); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+	if code, all := s.check(t, "--strict"); code != 1 || all["nothing that arrived was false"].ID != "false-content" {
+		t.Errorf("strictly: ended with %d: %+v", code, all)
+	}
+}
+
+// While p2pd does not answer, who has its port is looked for.
+func TestCheckNamesWhoHasThePort(t *testing.T) {
+	t.Parallel()
+	k := &checkup{cli: &cli{}}
+	k.at = mirrorAt(t, "nginx")
+	if _, err := k.mirrorAnswers(t.Context()); err == nil || !strings.Contains(err.Error(), `"nginx"): another program has p2pd's port`) {
+		t.Errorf("beside another program: %v", err)
+	}
+	k.at = "127.0.0.1:1"
+	if _, err := k.mirrorAnswers(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody else") {
+		t.Errorf("alone: %v", err)
+	} else if _, skipped := errors.AsType[skippedError](err); !skipped {
+		t.Errorf("alone: %v is no reason to skip", err)
+	}
+}
+
+// What of a registry's folders holds for an image.
+func TestCheckLooksAtTheImagesRegistry(t *testing.T) {
+	s := newStage(t)
+	s.mine = "server = \"https://r.test\"\n" // of another one
+	if code, all := s.check(t, "--image", s.host+"/base:1", "--insecure"); code != 0 || all["containerd asks p2pd"].Result != resultOK {
+		t.Errorf("ended with %d: %+v", code, all["containerd asks p2pd"])
+	}
+	code, all := s.check(t, "--image", "r.test/base:1")
+	if c := all["containerd asks p2pd"]; code != 1 || c.Result != resultError || !strings.Contains(c.Error, "p2pd setup --registry r.test") {
+		t.Errorf("ended with %d: %+v", code, c)
+	}
+}
+
+// A peer that was blamed while the layer came is told of, one of an earlier pull
+// is not.
+func TestCheckTellsOfPeersThatDoNotGive(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	later := now.Add(time.Second)
+	const ports = "do all nodes reach each other's ports of peer.listen and peer.bulkListen (here 7301 and 7302)"
+	event := func(at time.Time, kind, text string) api.Event {
+		return api.Event{At: at, Last: at, Times: 1, Kind: kind, Text: text}
+	}
+	introduced := event(later, "introduced", "to 2: KDcFXDRs ZePFRAG4 (a seed; joined: 0 known, 2 seed)")
+	for name, tt := range map[string]struct {
+		events []api.Event
+		says   string
+	}{
+		"well":                  {[]api.Event{introduced, event(later, "lease", "7: pieces 0..1 (nobody has them)")}, ""},
+		"blamed before":         {[]api.Event{event(now.Add(-time.Second), "blamed", me+": could not be reached")}, ""},
+		"blamed":                {[]api.Event{event(later, "blamed", me+": could not be reached")}, "…WwXUePFRAG4z could not be reached: " + ports},
+		"the registry stood in": {[]api.Event{introduced, event(later, "lease", "7: pieces 0..1 (others have it, but it has had nothing from anybody)")}, "peers have the layer (KDcFXDRs ZePFRAG4), but it has had nothing from anybody: " + ports},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := answers{"GET /explain": api.Explanation{Entries: tt.events, Given: []api.Given{{From: me, Bytes: 1 << 20}}}}
+			k := &checkup{cli: &cli{node: node.serve(t), timeout: time.Minute}, pull: &pullMeasured{Digest: app, began: now}}
+			k.node = &api.Status{Node: &api.NodeStatus{Addresses: []string{"/ip4/192.0.2.1/tcp/7301"}, Bulk: "192.0.2.1:7302"}}
+			detail, err := k.peersGive(t.Context())
+			if tt.says == "" && (err != nil || detail != "1.0 MiB") || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("%q, %v; want %q", detail, err, tt.says)
 			}
 		})
 	}
