@@ -7,13 +7,13 @@ import (
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
-// Two p2pds that are no members stand in the middle of a cluster, know where
-// its scheduler and its peers are, and want an image that all others hold. They
-// get nothing of it but from the origin, as if they were alone; and nothing of
-// theirs gets into the cluster.
+// Two p2pds that are no members, and one that is but shows no tickets, stand in the
+// middle of a strict cluster, know where its scheduler and its peers are, and want an
+// image that all others hold. They get nothing of it but from the origin, as if they
+// were alone; and nothing of theirs gets into the cluster. The others share as ever.
 func TestStrangersAreKeptOut(t *testing.T) {
 	ctx := gate(t)
-	const members = nodes - 2
+	const members = nodes - 3
 	c := start(ctx, t, programs(t), newest(ctx, t), func(l *lab.Lab) (*lab.Swarm, error) {
 		return withStrangers(ctx, l, members)
 	})
@@ -25,7 +25,7 @@ func TestStrangersAreKeptOut(t *testing.T) {
 	c.mark(ctx, t)
 	c.pull(ctx, t, c.containerd[members:])
 	tally := c.tally(ctx, t)
-	if least := 2 * c.image.Bytes; tally.BlobBytes < least {
+	if least := 3 * c.image.Bytes; tally.BlobBytes < least {
 		t.Errorf("the origin sent strangers %d bytes of blobs, want at least %d: one copy each", tally.BlobBytes, least)
 	}
 	if most := c.image.Bytes / 20; tally.DirectBytes() > most {
@@ -37,9 +37,9 @@ func TestStrangersAreKeptOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := m[lab.ReceivedFromPeers]; got > 0 {
-			t.Errorf("%s is no member and received %.0f bytes from peers", d.Name, got)
+			t.Errorf("%s is no member, or has no tickets, and received %.0f bytes from peers", d.Name, got)
 		}
-		if m[lab.SchedulerConnected] != 0 {
+		if d != c.swarm.Nodes[members] && m[lab.SchedulerConnected] != 0 {
 			t.Errorf("%s is no member and has a stream to the scheduler", d.Name)
 		}
 	}
@@ -47,17 +47,18 @@ func TestStrangersAreKeptOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m[lab.SchedulerPeers]; got != members {
-		t.Errorf("the scheduler has %.0f peers, want the %d members", got, members)
+	if got := m[lab.SchedulerPeers]; got != members+1 {
+		t.Errorf("the scheduler has %.0f peers, want the %d members", got, members+1)
 	}
 }
 
-// withStrangers starts members on the first nodes, a p2pd without a token on
-// the next, and one with another cluster's token on the last.
+// withStrangers starts members on the first nodes, one that shows no tickets on the
+// next, a p2pd without a token on the one after, and one with another cluster's token on
+// the last.
 func withStrangers(ctx context.Context, l *lab.Lab, members int) (*lab.Swarm, error) {
 	s := &lab.Swarm{}
 	var err error
-	if s.Scheduler, err = l.StartScheduler(ctx); err != nil {
+	if s.Scheduler, err = l.StartStrictScheduler(ctx); err != nil {
 		return nil, err
 	}
 	foreign, err := l.ForeignToken()
@@ -67,9 +68,12 @@ func withStrangers(ctx context.Context, l *lab.Lab, members int) (*lab.Swarm, er
 	for i := range nodes {
 		env := []string{bootstrap(l)}
 		switch i {
-		case members:
-			env = append(env, "P2PD_MEMBERSHIP_TOKEN_FILE=")
+		default:
+			env = append(env, "P2PD_MEMBERSHIP_STRICT=true")
+		case members: // shows none
 		case members + 1:
+			env = append(env, "P2PD_MEMBERSHIP_TOKEN_FILE=")
+		case members + 2:
 			env = append(env, "P2PD_MEMBERSHIP_TOKEN_FILE="+foreign)
 		}
 		d, err := l.StartNode(ctx, i, env...)
@@ -78,5 +82,5 @@ func withStrangers(ctx context.Context, l *lab.Lab, members int) (*lab.Swarm, er
 		}
 		s.Nodes = append(s.Nodes, d)
 	}
-	return s, (&lab.Swarm{Nodes: s.Nodes[:members]}).WaitConnected(ctx)
+	return s, (&lab.Swarm{Nodes: s.Nodes[:members+1]}).WaitConnected(ctx)
 }

@@ -91,6 +91,13 @@ func (l *Lab) StartScheduler(ctx context.Context) (*Daemon, error) {
 	return l.StartSchedulerOf(ctx, 0, 1)
 }
 
+// StartStrictScheduler is StartScheduler for nodes that want tickets of each other.
+func (l *Lab) StartStrictScheduler(ctx context.Context) (*Daemon, error) {
+	guard := maps.Clone(l.cluster.guard())
+	guard["strict"] = true
+	return l.StartSchedulerWith(ctx, 0, 1, map[string]any{"membership": guard})
+}
+
 // StartSchedulerOf starts one of several schedulers, or starts it again. They
 // are all at one place, at ports of their own.
 func (l *Lab) StartSchedulerOf(ctx context.Context, i, of int) (*Daemon, error) {

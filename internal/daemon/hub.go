@@ -14,6 +14,7 @@ import (
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/preheat"
 	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -94,14 +95,14 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, key, made, err := cfg.Membership.guard(bans)
+	fence, err := cfg.Membership.fence(bans)
 	if err != nil {
 		return nil, err
 	}
-	if made {
+	if fence.made {
 		log.Info("made a key for a new cluster; nodes join with what the command 'token' prints", "file", cfg.Membership.KeyFile)
 	}
-	if guard == nil {
+	if fence.guard == nil {
 		log.Warn("open to everybody who reaches it, in plaintext (membership.mode open)")
 	}
 	l, err := net.Listen("tcp", cfg.Listen)
@@ -112,14 +113,17 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62))})
-	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: key, bans: bans, blamed: make(chan member.Ban, maxBlamed)}
+	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62)), Tickets: cfg.Membership.Strict})
+	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: fence.key, bans: bans, blamed: make(chan member.Ban, maxBlamed)}
 	h.recall()
 	h.server = rpc.NewServer(rpc.ServerConfig{
-		Core: core, Name: cfg.Fleet.Advertise, Guard: guard, Logger: log,
+		Core: core, Name: cfg.Fleet.Advertise, Guard: fence.guard, Logger: log,
 		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) }, Expel: h.expelled,
+		Ticket: func(to scheduler.PeerID, d piece.Digest) ([]byte, error) {
+			return fence.authority.Ticket(string(to), d)
+		},
 	})
-	h.desk = preheat.NewDesk(h.preheats(o, guard == nil))
+	h.desk = preheat.NewDesk(h.preheats(o, fence.guard == nil))
 	return h, nil
 }
 

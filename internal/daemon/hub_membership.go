@@ -31,6 +31,9 @@ type HubMembership struct {
 	KeyFile string `json:"keyFile"`
 	// CredentialLife is how long peers know each other without a scheduler.
 	CredentialLife Duration `json:"credentialLife"`
+	// Strict has the scheduler give tickets, which nodes that are strict want to see
+	// of each other.
+	Strict bool `json:"strict"`
 	// RefuseTokens are the IDs of join tokens that let nobody in any more.
 	RefuseTokens Names `json:"refuseTokens"`
 	// Audience and ServiceAccounts are for mode kubernetes.
@@ -49,6 +52,7 @@ func (c *HubMembership) flags(fs *pflag.FlagSet) {
 	text(fs, &c.Mode, "membership-mode", "who may join: `token` (who has a join token), kubernetes (and who has a service account's) or open (everybody, in plaintext)")
 	text(fs, &c.KeyFile, "membership-key-file", "`file` with the cluster's private key, made on the first start; the same one on all schedulers of a cluster")
 	fs.Var(&c.CredentialLife, "membership-credential-life", "how long a credential is good; it is renewed after half of that")
+	fs.BoolVar(&c.Strict, "membership-strict", c.Strict, "give peers tickets for the swarms that they are in, for nodes with membership.strict")
 	fs.Var(&c.RefuseTokens, "membership-refuse-tokens", "IDs of join tokens that let nobody in any more")
 	text(fs, &c.Audience, "membership-audience", "`audience` of the service account's tokens, in mode kubernetes")
 	fs.Var(&c.ServiceAccounts, "membership-service-accounts", "NAMESPACE/NAME of those that may join, in mode kubernetes")
@@ -61,6 +65,9 @@ func (p *problems) hubMembership(c HubMembership) {
 	}
 	if c.Mode != modeOpen && c.KeyFile == "" {
 		p.add("membership.keyFile", "", "names no file; name one, such as /var/lib/p2pd-scheduler/cluster.key, or set membership.mode to open")
+	}
+	if c.Mode == modeOpen && c.Strict {
+		p.add("membership.strict", true, "needs the cluster's key, which signs tickets; set membership.mode to token or kubernetes")
 	}
 	if d := time.Duration(c.CredentialLife); d < time.Minute {
 		p.add("membership.credentialLife", d, "is too short; use 1m or more")
@@ -83,38 +90,48 @@ func (c HubMembership) bans() (*member.Bans, error) {
 	return member.OpenBans(c.KeyFile + ".bans")
 }
 
-// guard closes a scheduler; nil if it is open.
-func (c HubMembership) guard(bans *member.Bans) (g *rpc.Guard, key member.Key, made bool, err error) {
+// fence is how a scheduler is closed; zero if it is open.
+type fence struct {
+	guard     *rpc.Guard
+	authority *member.Authority
+	key       member.Key
+	made      bool // the key is new
+}
+
+// fence opens the key and makes what follows from it.
+func (c HubMembership) fence(bans *member.Bans) (f fence, err error) {
 	if c.Mode == modeOpen {
-		return nil, key, false, nil
+		return fence{}, nil
 	}
-	key, made, err = member.OpenKey(c.KeyFile)
+	f.key, f.made, err = member.OpenKey(c.KeyFile)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; name another file, or set membership.mode to open", err)
 	}
 	if err != nil {
-		return nil, key, false, fmt.Errorf("membership.keyFile: %w", err)
+		return fence{}, fmt.Errorf("membership.keyFile: %w", err)
 	}
-	certificate, err := key.Certificate(time.Now())
+	certificate, err := f.key.Certificate(time.Now())
 	if err != nil {
-		return nil, key, false, err
+		return fence{}, err
 	}
-	a := member.AuthorityConfig{Key: key, Life: time.Duration(c.CredentialLife), Bans: bans}
+	a := member.AuthorityConfig{Key: f.key, Life: time.Duration(c.CredentialLife), Bans: bans}
 	for _, text := range c.RefuseTokens {
 		id, err := member.ParseTokenID(text)
 		if err != nil {
-			return nil, key, false, fmt.Errorf("membership.refuseTokens: %w", err)
+			return fence{}, fmt.Errorf("membership.refuseTokens: %w", err)
 		}
 		a.Refused = append(a.Refused, id)
 	}
 	if c.Mode == modeKubernetes {
 		api, err := kubernetes.InCluster()
 		if err != nil {
-			return nil, key, false, fmt.Errorf("membership.mode kubernetes: %w", err)
+			return fence{}, fmt.Errorf("membership.mode kubernetes: %w", err)
 		}
 		a.Review = func(ctx context.Context, token string) (string, error) { return c.review(ctx, api, token) }
 	}
-	return &rpc.Guard{Certificate: certificate, Warden: member.NewAuthority(a)}, key, made, nil
+	f.authority = member.NewAuthority(a)
+	f.guard = &rpc.Guard{Certificate: certificate, Warden: f.authority}
+	return f, nil
 }
 
 // review asks the platform for whom a token was made.

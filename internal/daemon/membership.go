@@ -13,6 +13,7 @@ import (
 	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/internal/rpc"
 	"github.com/p2pd/p2pd/internal/transport"
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -25,6 +26,9 @@ type MembershipConfig struct {
 	// ClusterKeyFile has the cluster's public key, which join tokens bring
 	// with them.
 	ClusterKeyFile string `json:"clusterKeyFile"`
+	// Strict has this node give nothing to peers without a ticket for it, and show its
+	// own. All nodes of a cluster and its schedulers should agree on it.
+	Strict bool `json:"strict"`
 	// Node is the machine's name; empty: its host name.
 	Node string `json:"node"`
 }
@@ -32,6 +36,7 @@ type MembershipConfig struct {
 func (c *MembershipConfig) flags(fs *pflag.FlagSet) {
 	text(fs, &c.TokenFile, "membership-token-file", "`file` with a join token ('scheduler token' prints one) or a service account's; empty: the cluster is open to everybody")
 	text(fs, &c.ClusterKeyFile, "membership-cluster-key-file", "`file` with the cluster's public key or certificate, for tokens that do not bring it; join tokens do")
+	fs.BoolVar(&c.Strict, "membership-strict", c.Strict, "give pieces, and word of them, only to peers that a scheduler gave a ticket for the blob; all nodes and schedulers of the cluster must be set so")
 	text(fs, &c.Node, "membership-node", "`name` of this machine; empty: its host name")
 }
 
@@ -40,6 +45,9 @@ func (p *problems) membership(c *NodeConfig) {
 	m := c.Membership
 	if c.closed() && !c.Peer.BulkTLS {
 		p.add("peer.bulkTLS", false, "would give pieces to everybody: peers cannot prove there that they are members; turn it on, or take membership.tokenFile away")
+	}
+	if m.Strict && !c.closed() {
+		p.add("membership.strict", true, "needs a cluster whose peers prove who they are; set membership.tokenFile")
 	}
 	if m.ClusterKeyFile != "" && m.TokenFile == "" {
 		p.add("membership.clusterKeyFile", m.ClusterKeyFile, "is of no use without membership.tokenFile")
@@ -64,12 +72,13 @@ func (c *NodeConfig) clusterKeyHere() string { return filepath.Join(c.Store.Path
 type papers struct {
 	cluster member.Public
 	pass    *member.Pass
+	tickets *member.Tickets // nil unless the node is strict
 	token   func() (string, error)
 	node    string
 }
 
 // newPapers opens them for the peer of that ID.
-func newPapers(c NodeConfig, peer string) (p *papers, err error) {
+func newPapers(c NodeConfig, id string) (p *papers, err error) {
 	if !c.closed() {
 		return nil, nil
 	}
@@ -87,7 +96,10 @@ func newPapers(c NodeConfig, peer string) (p *papers, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.pass, err = member.OpenPass(p.cluster, peer, filepath.Join(c.Store.Path, "credential"))
+	if c.Membership.Strict {
+		p.tickets = member.NewTickets(p.cluster, id)
+	}
+	p.pass, err = member.OpenPass(p.cluster, id, filepath.Join(c.Store.Path, "credential"))
 	return p, err
 }
 
@@ -135,6 +147,15 @@ func (p *papers) forTransport() transport.Members {
 		return nil // not a nil in an interface
 	}
 	return p.pass
+}
+
+// forSwarms are the tickets that the engine and the transport want and show; nil where they want
+// none.
+func (p *papers) forSwarms() peer.Tickets {
+	if p == nil || p.tickets == nil {
+		return nil // not a nil in an interface
+	}
+	return p.tickets
 }
 
 // shun is what a node does about a peer that an operator has banned; nil in an

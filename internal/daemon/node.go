@@ -96,6 +96,7 @@ func (n *Node) open() (err error) {
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
 		Upload: n.limits.upload, Download: n.limits.download, FarUpload: n.limits.farUpload, FarDownload: n.limits.farDownload,
 		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Tracer: n.tracer, Logger: n.log,
+		Tickets: n.papers.forSwarms(),
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
@@ -116,6 +117,7 @@ func (n *Node) wire() (err error) {
 	}
 	n.peer = peer.New(peer.Config{
 		Journal: &n.journal, Directory: directory, Self: n.net.Self(), Store: n.held, Network: n.net, UploadSlots: n.cfg.Peer.UploadSlots, Logger: n.log,
+		Tickets: n.papers.forSwarms(),
 	})
 	if n.may, err = newGate(n.cfg, n.origin, commons{n}, n.tracer, n.log); err != nil {
 		return err
@@ -157,7 +159,7 @@ func (n *Node) introduce() (err error) {
 	doors := n.cfg.Scheduler.doors()
 	if e := n.cfg.EmbeddedScheduler; e.Enabled {
 		m := defaultHubMembership()
-		m.Mode, m.KeyFile = e.Membership, n.cfg.clusterKeyHere()
+		m.Mode, m.KeyFile, m.Strict = e.Membership, n.cfg.clusterKeyHere(), n.cfg.Membership.Strict
 		if n.hub, err = newHub(HubConfig{Listen: e.Listen, Membership: m}, n.origin, n.log); err != nil {
 			return fmt.Errorf("embeddedScheduler.%w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -63,7 +64,22 @@ func (k Key) Sign(c Credential) ([]byte, error) {
 	if c.Peer == "" {
 		return nil, errors.New("a credential must name its peer")
 	}
-	return append(b, ed25519.Sign(k.private, append([]byte(signingContext), b...))...), nil
+	return signed(k, signingContext, b), nil
+}
+
+// signed is body with its signature, which is good for nothing but what context names.
+func signed(k Key, context string, body []byte) []byte {
+	return slices.Concat(body, ed25519.Sign(k.private, append([]byte(context), body...)))
+}
+
+// unsigned is the body of what signed made, of at most that many bytes; false if it did not. Whoever
+// parses the body parses nothing of a stranger's.
+func (p Public) unsigned(context string, raw []byte, most int) (body []byte, ok bool) {
+	n := len(raw) - ed25519.SignatureSize
+	if n < 0 || len(raw) > most {
+		return nil, false
+	}
+	return raw[:n], ed25519.Verify(ed25519.PublicKey(p[:]), append([]byte(context), raw[:n]...), raw[n:])
 }
 
 // OpenCredential reads a credential that this cluster has signed. Whose it is and whether it
@@ -72,15 +88,11 @@ func (p Public) OpenCredential(raw []byte) (Credential, error) {
 	if len(raw) == 0 {
 		return Credential{}, ErrNoCredential
 	}
-	n := len(raw) - ed25519.SignatureSize
-	if n < 0 || len(raw) > MaxCredential {
+	body, ok := p.unsigned(signingContext, raw, MaxCredential)
+	if !ok {
 		return Credential{}, fmt.Errorf("%w: %d bytes", ErrForged, len(raw))
 	}
-	// First the signature: nothing of a stranger's is parsed.
-	if !ed25519.Verify(ed25519.PublicKey(p[:]), append([]byte(signingContext), raw[:n]...), raw[n:]) {
-		return Credential{}, ErrForged
-	}
-	return parseCredential(raw[:n])
+	return parseCredential(body)
 }
 
 func parseCredential(b []byte) (c Credential, err error) {

@@ -127,26 +127,9 @@ func (p *Pass) Check(peer string, card []byte) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.known) >= maxKnown {
-		p.forget(now)
-	}
+	makeRoom(p.known, peer, maxKnown, func(until time.Time) bool { return !now.Before(until) })
 	p.known[peer] = c.Expires
 	return nil
-}
-
-// forget makes room in known; p.mu is held.
-func (p *Pass) forget(now time.Time) {
-	for id, until := range p.known {
-		if !now.Before(until) {
-			delete(p.known, id)
-		}
-	}
-	for id := range p.known {
-		if len(p.known) < maxKnown {
-			return
-		}
-		delete(p.known, id)
-	}
 }
 
 // Admit says why a peer has no business here: it was never checked, its

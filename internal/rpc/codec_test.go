@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -121,7 +122,10 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	case 10:
+		signed := rapid.SliceOfN(rapid.Byte(), 1, member.MaxTicket).Draw(t, "signed")
+		return scheduler.Ticket{To: "me", Digest: d, Signed: signed, Reason: why}
 	case 0:
 		size, _ := drawHave(t)
 		share := scheduler.Share{Of: rapid.IntRange(0, maxPeers).Draw(t, "of")}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -36,6 +37,10 @@ func encodeDecision(d scheduler.Decision, place func([]scheduler.Peer) []uint32)
 	case scheduler.Wait:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
 			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
+		}}}
+	case scheduler.Ticket:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Ticket{Ticket: &p2pdv1.Ticket{
+			Digest: d.Digest[:], Ticket: d.Signed, Reason: encodeReason(d.Reason),
 		}}}
 	case scheduler.Acquaint:
 		a := &p2pdv1.Acquaint{Reason: encodeReason(d.Reason)}
@@ -82,6 +87,10 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		w, err := decodeWait(d.Wait)
 		w.To = to
 		return orError[scheduler.Decision](w, malformed("wait", err))
+	case *p2pdv1.Decision_Ticket:
+		t, err := decodeTicket(d.Ticket)
+		t.To = to
+		return orError[scheduler.Decision](t, malformed("ticket", err))
 	case *p2pdv1.Decision_Acquaint:
 		a := scheduler.Acquaint{To: to}
 		err := fromTable(&a.Peers, d.Acquaint.GetPeers(), table)
@@ -107,6 +116,17 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		return orError[scheduler.Decision](p, malformed("preheat_end", err))
 	}
 	return nil, nil
+}
+
+func decodeTicket(m *p2pdv1.Ticket) (d scheduler.Ticket, err error) {
+	if d.Digest, err = decodeDigest("digest", m.GetDigest()); err != nil {
+		return d, err
+	}
+	if d.Signed = m.GetTicket(); len(d.Signed) == 0 || len(d.Signed) > member.MaxTicket {
+		return d, bad("ticket", "%d bytes, 1 to %d are allowed", len(d.Signed), member.MaxTicket)
+	}
+	d.Reason, err = decodeReason(m.GetReason())
+	return d, err
 }
 
 func decodeShun(m *p2pdv1.Shun) (d scheduler.Shun, err error) {

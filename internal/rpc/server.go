@@ -15,6 +15,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -79,6 +80,9 @@ type ServerConfig struct {
 	// Expel is told whom members blame for false bytes, so that the Guard lets it in
 	// no more. It is called from the loop and must not block. Nil: nobody wants to know.
 	Expel func(scheduler.Expel)
+	// Ticket signs tickets that Core gives, in a strict cluster. It is called from many
+	// goroutines. Where it is nil or fails, the peer gets none.
+	Ticket func(to scheduler.PeerID, d piece.Digest) ([]byte, error)
 	// EventQueue is how many events may wait for Core.
 	EventQueue int
 	// DecisionQueue is how many decisions may wait for one peer. A peer

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -197,5 +199,43 @@ func TestHealth(t *testing.T) {
 		if err != nil || got.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("%q: %v, %v", service, got, err)
 		}
+	}
+}
+
+// What the brain gives as a ticket is signed on its way; what cannot be signed is not sent, and
+// holds up nothing.
+func TestTicketsAreSigned(t *testing.T) {
+	t.Parallel()
+	core := brain(func(e scheduler.Event) []scheduler.Decision {
+		j, ok := e.(scheduler.Join)
+		if !ok {
+			return nil
+		}
+		return []scheduler.Decision{
+			scheduler.Ticket{To: j.Peer, Digest: piece.Sum(nil), Reason: "x"}, scheduler.Ticket{To: j.Peer, Reason: "x"},
+			scheduler.Revoke{To: j.Peer, Lease: 1, Reason: "the last"},
+		}
+	})
+	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: core, Ticket: func(to scheduler.PeerID, d piece.Digest) ([]byte, error) {
+		if d.IsZero() {
+			return nil, errors.New("no such blob")
+		}
+		return []byte("for " + string(to)), nil
+	}})
+	h, _, _ := dial(t, addr, "a")
+	next(t, "stream", h.attached).Send(scheduler.Join{Blobs: []scheduler.Membership{blob}})
+	got, ok := next(t, "decision", h.decisions).(scheduler.Ticket)
+	if !ok || string(got.Signed) != "for a" || got.Digest != piece.Sum(nil) {
+		t.Errorf("%+v", got)
+	}
+	if last, ok := next(t, "decision", h.decisions).(scheduler.Revoke); !ok {
+		t.Errorf("%+v", last)
+	}
+
+	_, addr, _ = serve(t, "127.0.0.1:0", ServerConfig{Core: core}) // it cannot sign
+	h, _, _ = dial(t, addr, "a")
+	next(t, "stream", h.attached).Send(scheduler.Join{Blobs: []scheduler.Membership{blob}})
+	if d, ok := next(t, "decision", h.decisions).(scheduler.Revoke); !ok {
+		t.Errorf("%+v", d)
 	}
 }

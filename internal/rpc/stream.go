@@ -53,7 +53,7 @@ func (s *Server) Attach(g attachServer) error {
 
 	received, sent := make(chan error, 1), make(chan error, 1)
 	s.pumps.Go(func() { received <- s.receive(g, st) })
-	s.pumps.Go(func() { sent <- send(g, st.out) })
+	s.pumps.Go(func() { sent <- s.send(g, st.out) })
 	// Returning ends g's context, and with it both pumps; also one that is
 	// stuck in a Send to a peer that does not read.
 	select {
@@ -112,18 +112,44 @@ func (s *Server) refuse(err error) error {
 }
 
 // send passes decisions on until the stream ends.
-func send(g attachServer, out *queue[scheduler.Decision]) error {
+func (s *Server) send(g attachServer, out *queue[scheduler.Decision]) error {
 	for {
 		ds, err := out.take(g.Context())
 		if err != nil {
 			return err
 		}
-		for _, m := range encodeDecisions(ds) {
+		for _, m := range encodeDecisions(s.signed(ds)) {
 			if err := g.Send(m); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// signed signs the tickets among decisions; the caller gives ds away. It is done here, and not
+// in the loop, because ten thousand peers that come at once want many signatures.
+func (s *Server) signed(ds []scheduler.Decision) []scheduler.Decision {
+	for i, d := range ds {
+		t, ok := d.(scheduler.Ticket)
+		if !ok {
+			continue
+		}
+		var err error
+		if t.Signed, err = s.ticket(t); err != nil {
+			s.log.Warn("a peer gets no ticket", "peer", t.To, "err", err)
+			ds[i] = nil // nothing is sent for it
+			continue
+		}
+		ds[i] = t
+	}
+	return ds
+}
+
+func (s *Server) ticket(t scheduler.Ticket) ([]byte, error) {
+	if s.cfg.Ticket == nil {
+		return nil, errors.New("this scheduler has nothing to sign tickets with")
+	}
+	return s.cfg.Ticket(t.To, t.Digest)
 }
 
 // receive passes a stream's events on until it ends.

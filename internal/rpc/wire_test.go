@@ -51,6 +51,7 @@ func wireDecisions() map[string]scheduler.Decision {
 		"roster":     scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
 		"shun":       scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
 		"dated shun": scheduler.Shun{To: "me", Peer: "other", At: time.Unix(1, 5).UTC(), Reason: "why"},
+		"ticket":     scheduler.Ticket{To: "me", Digest: d, Signed: []byte("signed"), Reason: "why"},
 		"acquaint":   scheduler.Acquaint{To: "me", Peers: []scheduler.Peer{other}, Reason: "why"},
 		"preheat": scheduler.Preheat{
 			To: "me", Job: 7, Registry: "registry.example", Repository: "team/app", Authorization: secret.New("Bearer x"), Bereft: true, Reason: "why",

@@ -41,6 +41,9 @@ type Config struct {
 	// Members decides who may connect and be connected to. Nil is everybody.
 	// It cannot be had with ClearBulk, where nobody proves anything.
 	Members Members
+	// Tickets are shown with requests for pieces, and taken from those of others; whether one
+	// is good enough is for the peer.Handler to ask. Nil shows none.
+	Tickets Tickets
 	// Limits bounds what others may use.
 	Limits Limits
 	// Tracer makes spans of pieces that are fetched and given; nil: nobody does.

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -129,6 +130,11 @@ func (c *client) ask(ctx context.Context, from scheduler.Peer, d piece.Digest, o
 	}).WithContext(ctx)
 	if c.cfg.ClearBulk {
 		req.Header.Set(childHeader, c.self.String())
+	}
+	if c.cfg.Tickets != nil {
+		if own := c.cfg.Tickets.Own(d); own != nil {
+			req.Header.Set(ticketHeader, base64.RawURLEncoding.EncodeToString(own))
+		}
 	}
 	if c.cfg.Zone != "" {
 		req.Header.Set(zoneHeader, c.cfg.Zone)

@@ -19,7 +19,8 @@ import (
 //
 // Offer:
 //
-//	0       1     flags: bit 0 is Reply; the others are zero
+//	0       1     flags: bit 0 is Reply, bit 1 says that there is a ticket; the
+//	              others are zero
 //	1       32    digest of the blob
 //	33      8     size of the blob in bytes; -1 if not known
 //	41      4     length b of the bitfield
@@ -31,6 +32,8 @@ import (
 //	…       1+s   bulk address
 //	…       1+s   zone
 //	…       1+s   rack
+//	…       2+s   ticket, if there is one: its length s, at least 1, and its bytes.
+//	              Peers show one in strict clusters only
 //
 // Have:
 //
@@ -50,7 +53,8 @@ const (
 	typeHave  = 2
 	typeBye   = 3
 
-	flagReply = 1
+	flagReply  = 1
+	flagTicket = 2
 
 	// maxFrame has room for an Offer of the largest blob: 65,536 pieces are
 	// 2 MiB of digests and 8 KiB of bitfield. A Have of 65,535 pieces takes
@@ -60,6 +64,8 @@ const (
 	maxHave = math.MaxUint16
 	// maxName bounds each string about the sender; a length is one byte.
 	maxName = math.MaxUint8
+	// maxTicket bounds a ticket, which has 361 bytes at most.
+	maxTicket = 1 << 10
 	// maxAddrs bounds how many addresses a peer may give. A node has one or
 	// two, one for each address family.
 	maxAddrs = 8
@@ -74,6 +80,9 @@ func appendMessage(dst []byte, m peer.Message) ([]byte, error) {
 	case peer.Offer:
 		if got, want := len(m.Claims), m.Have.Count(); got != want {
 			return dst, fmt.Errorf("offer of %d pieces has %d claims", want, got)
+		}
+		if len(m.Ticket) > maxTicket {
+			return dst, fmt.Errorf("offer with a ticket of %d bytes", len(m.Ticket))
 		}
 		start := len(dst)
 		return endFrame(appendOffer(beginFrame(dst, typeOffer), m), start), nil
@@ -108,6 +117,9 @@ func appendOffer(dst []byte, m peer.Offer) []byte {
 	if m.Reply {
 		flags |= flagReply
 	}
+	if len(m.Ticket) > 0 {
+		flags |= flagTicket
+	}
 	dst = append(dst, flags)
 	dst = append(dst, m.Digest[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Size))
@@ -118,7 +130,11 @@ func appendOffer(dst []byte, m peer.Offer) []byte {
 	for i := range m.Claims {
 		dst = append(dst, m.Claims[i][:]...)
 	}
-	return appendSender(dst, m.From)
+	dst = appendSender(dst, m.From)
+	if len(m.Ticket) > 0 {
+		dst = append(binary.BigEndian.AppendUint16(dst, uint16(len(m.Ticket))), m.Ticket...) //nolint:gosec // at most maxTicket
+	}
+	return dst
 }
 
 // appendSender says how to reach the sender. Addresses past maxAddrs and

@@ -182,16 +182,22 @@ func malformed() map[string][]byte {
 	none := []byte{0, 0, 0, 4, 0, 0, 0, 0}
 	sender := []byte{0, 0, 0, 0}
 	return map[string][]byte{
-		"empty frame":               {0, 0, 0, 0},
-		"frame too long":            {0, 0x40, 0, 1, 1},
-		"unknown type":              frameOf(9),
-		"short bye":                 frameOf(typeBye, digest[1:]),
-		"long bye":                  frameOf(typeBye, digest, []byte{0}),
-		"have of nothing":           frameOf(typeHave, digest, []byte{0, 0}),
-		"have cut short":            frameOf(typeHave, digest, []byte{0, 2}, make([]byte, claimSize)),
-		"have of piece 65536":       frameOf(typeHave, digest, []byte{0, 1, 0, 1, 0, 0}, digest),
-		"have with zero claim":      frameOf(typeHave, digest, []byte{0, 1, 0, 0, 0, 0}, zero),
-		"offer with unknown flags":  frameOf(typeOffer, []byte{2}, digest, unknown, none, sender),
+		"empty frame":                {0, 0, 0, 0},
+		"frame too long":             {0, 0x40, 0, 1, 1},
+		"unknown type":               frameOf(9),
+		"short bye":                  frameOf(typeBye, digest[1:]),
+		"long bye":                   frameOf(typeBye, digest, []byte{0}),
+		"have of nothing":            frameOf(typeHave, digest, []byte{0, 0}),
+		"have cut short":             frameOf(typeHave, digest, []byte{0, 2}, make([]byte, claimSize)),
+		"have of piece 65536":        frameOf(typeHave, digest, []byte{0, 1, 0, 1, 0, 0}, digest),
+		"have with zero claim":       frameOf(typeHave, digest, []byte{0, 1, 0, 0, 0, 0}, zero),
+		"offer with unknown flags":   frameOf(typeOffer, []byte{4}, digest, unknown, none, sender),
+		"offer without its ticket":   frameOf(typeOffer, []byte{flagTicket}, digest, unknown, none, sender),
+		"offer of an empty ticket":   frameOf(typeOffer, []byte{flagTicket}, digest, unknown, none, sender, []byte{0, 0}),
+		"offer of a ticket in part":  frameOf(typeOffer, []byte{flagTicket}, digest, unknown, none, sender, []byte{0, 2, 7}),
+		"offer of a huge ticket":     frameOf(typeOffer, []byte{flagTicket}, digest, unknown, none, sender, []byte{8, 0}, make([]byte, 2048)),
+		"offer with more at its end": frameOf(typeOffer, []byte{flagTicket}, digest, unknown, none, sender, []byte{0, 1, 7, 7}),
+
 		"offer of negative size":    frameOf(typeOffer, []byte{0}, digest, unknown[1:], []byte{0xfe}, none, sender),
 		"offer of pieces, no size":  frameOf(typeOffer, []byte{0}, digest, unknown, one, digest, sender),
 		"offer of too many pieces":  frameOf(typeOffer, []byte{0}, digest, size, []byte{0, 0, 0, 5, 0, 0, 0, 2, 1}, digest, sender),
@@ -252,6 +258,7 @@ func FuzzFrames(f *testing.F) {
 	var wire []byte
 	for _, m := range []peer.Message{
 		offerOf(scheduler.Peer{Addrs: []string{"/ip4/10.0.0.1/tcp/5081"}, Bulk: "10.0.0.1:5082", Zone: "z", Rack: "r"}),
+		peer.Offer{Size: scheduler.SizeUnknown, Have: piece.NewBitfield(0), Ticket: []byte("ticket")},
 		peer.Have{Pieces: []peer.Claim{{Index: math.MaxUint16, Digest: piece.Digest{1}}}},
 		peer.Bye{},
 	} {

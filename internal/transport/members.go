@@ -6,6 +6,15 @@ import (
 	"time"
 )
 
+// Tickets are what peers of a strict cluster show each other; *member.Tickets has them. The
+// methods are called from many goroutines and do not block.
+type Tickets interface {
+	// Own is this peer's ticket for a blob; nil if it has none.
+	Own(digest [32]byte) []byte
+	// Show takes another's ticket, whose ID is proven. It fails if that is no good.
+	Show(peer string, digest [32]byte, ticket []byte) error
+}
+
 // sweepEvery is how often connections are looked through for peers that are
 // members no more. Requests for pieces are asked about one by one.
 const sweepEvery = 5 * time.Second

@@ -43,6 +43,12 @@ func (c cluster) sign(id scheduler.PeerID, life time.Duration) []byte {
 // owner, or itself if that is empty.
 func (c cluster) launch(signer cluster, owner scheduler.PeerID, life time.Duration) (*node, *member.Pass) {
 	c.t.Helper()
+	return c.launchWith(signer, owner, life, func(*Config, string) {})
+}
+
+// launchWith is launch after a change of the configuration of the peer of some ID.
+func (c cluster) launchWith(signer cluster, owner scheduler.PeerID, life time.Duration, edit func(*Config, string)) (*node, *member.Pass) {
+	c.t.Helper()
 	cfg := loopback(c.t)
 	key, err := loadIdentity(cfg.KeyFile)
 	if err != nil {
@@ -57,6 +63,7 @@ func (c cluster) launch(signer cluster, owner scheduler.PeerID, life time.Durati
 		c.t.Fatal(err)
 	}
 	cfg.Members = pushy{pass, signer.sign(cmp.Or(owner, scheduler.PeerID(id.String())), life)}
+	edit(&cfg, id.String())
 	return launch(c.t, cfg), pass
 }
 

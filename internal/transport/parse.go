@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func parseFrame(p []byte) (peer.Message, error) {
 func parseOffer(c *cursor) (peer.Offer, error) {
 	var m peer.Offer
 	flags := c.uint8()
-	if flags&^flagReply != 0 {
+	if flags&^(flagReply|flagTicket) != 0 {
 		return m, fmt.Errorf("%w: offer with flags %#x", errFrame, flags)
 	}
 	m.Reply = flags&flagReply != 0
@@ -70,8 +71,15 @@ func parseOffer(c *cursor) (peer.Offer, error) {
 			return m, errZeroClaim
 		}
 	}
-	m.From, err = parseSender(c)
-	return m, err
+	if m.From, err = parseSender(c); err != nil || flags&flagTicket == 0 {
+		return m, err
+	}
+	n := int(c.uint16())
+	m.Ticket = bytes.Clone(c.take(n))
+	if !c.short && (n == 0 || n > maxTicket) {
+		return m, fmt.Errorf("%w: ticket of %d bytes", errFrame, n)
+	}
+	return m, nil
 }
 
 // errZeroClaim: a zero digest means "not known" to the store, which would

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 //
 //	GET /v1/blobs/sha256:<hex>   with   Range: bytes=<first>-<last>
 //	                             and, if known, P2pd-Zone: <zone of the child>
+//	                             and, if strict, P2pd-Ticket: <ticket, base64url>
 //
 //	206  the bytes, all of them, with Content-Length
 //	400  malformed        403  not admitted
@@ -44,13 +46,16 @@ const (
 	// zones has a limit of its own.
 	zoneHeader = "P2pd-Zone"
 
+	// ticketHeader has the child's ticket for the blob, in a strict cluster.
+	ticketHeader = "P2pd-Ticket"
+
 	// headerTimeout bounds the TLS handshake and the header of a request.
 	headerTimeout = 5 * time.Second
 	// serveIdle closes connections that children have no more use for. It
 	// is above fetchIdle, so that the child is first and no request meets
 	// a connection that is being closed.
 	serveIdle = 2 * time.Minute
-	// maxHeader is ample: a request has four headers.
+	// maxHeader is ample: a request has five headers, of which a ticket has half a kilobyte.
 	maxHeader = 4 << 10
 )
 
@@ -154,6 +159,7 @@ func (s *server) answer(w *response, r *http.Request) (status int, err error) {
 		w.Header().Set("Connection", "close")
 		return http.StatusForbidden, err
 	}
+	s.takeTicket(id, d, r.Header.Get(ticketHeader))
 	ctx := r.Context()
 	upload, err := s.handler.Upload(ctx, id, d, off, n)
 	switch {
@@ -182,6 +188,21 @@ func (s *server) answer(w *response, r *http.Request) (status int, err error) {
 		err = fmt.Errorf("upload ended after %d of %d bytes", sent, n)
 	}
 	return 0, err
+}
+
+// takeTicket takes what a child shows beside its request. One that is no good counts for
+// nothing: the Handler refuses what no ticket allows.
+func (s *server) takeTicket(id scheduler.PeerID, d piece.Digest, text string) {
+	if s.cfg.Tickets == nil || text == "" {
+		return
+	}
+	ticket, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = s.cfg.Tickets.Show(string(id), d, ticket)
+	}
+	if err != nil {
+		s.log.Debug("ticket is no good", "peer", id, "blob", d.Short(), "err", err)
+	}
 }
 
 // parseRequest reads which bytes of which blob are asked for.

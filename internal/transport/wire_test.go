@@ -24,14 +24,16 @@ func wireMessages() map[string]peer.Message {
 			Digest: d, Size: 3 << 20, Have: have, Claims: []piece.Digest{claim}, Reply: true,
 		},
 		"offer of a blob whose size nobody knows": peer.Offer{Digest: d, Size: scheduler.SizeUnknown, Have: piece.NewBitfield(0)},
-		"have": peer.Have{Digest: d, Pieces: []peer.Claim{{Index: 2, Digest: claim}}},
-		"bye":  peer.Bye{Digest: d},
+		"offer with a ticket":                     peer.Offer{Digest: d, Size: scheduler.SizeUnknown, Have: piece.NewBitfield(0), Reply: true, Ticket: []byte("ticket")},
+		"have":                                    peer.Have{Digest: d, Pieces: []peer.Claim{{Index: 2, Digest: claim}}},
+		"bye":                                     peer.Bye{Digest: d},
 	}
 }
 
 // What earlier versions sent is understood, word for word; and what is sent now is
 // on record for later ones. (What they would not ignore is another protocol than
-// /p2pd/have/1.)
+// /p2pd/have/1. Tickets they do not ignore: they are shown where an operator wants them
+// only, once all peers know them.)
 func TestWireOfEarlierVersions(t *testing.T) {
 	now := make(map[string][]byte)
 	for name, m := range wireMessages() {

@@ -65,7 +65,7 @@ type findings struct{ wanting, holding []scheduler.Peer }
 
 // seek begins to search, unless that goes on already or there is nobody to ask.
 func (d *download) seek() {
-	if d.search.on || d.alone || d.ended || d.p.cfg.Directory == nil || d.ahead.on.Load() {
+	if d.search.on || d.alone || d.p.barred(d.ref.Digest) || d.ended || d.p.cfg.Directory == nil || d.ahead.on.Load() {
 		return
 	}
 	d.search.on = true

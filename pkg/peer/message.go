@@ -29,6 +29,9 @@ type Offer struct {
 	// each piece that is set.
 	Claims []piece.Digest
 	Reply  bool
+	// Ticket lets the sender have what others have, in a strict cluster; see
+	// Tickets. Nil: it shows none.
+	Ticket []byte
 }
 
 // Have says that the sender has verified more pieces.

@@ -165,6 +165,20 @@ type Directory interface {
 	Find(ctx context.Context, k Key, most int) ([]scheduler.Peer, error)
 }
 
+// Tickets say which peers, by their IDs, may know and have what is here of a blob.
+// *member.Tickets are the real ones.
+type Tickets interface {
+	// Accept takes a ticket of this peer's own from the scheduler.
+	Accept(blob [piece.DigestSize]byte, ticket []byte) error
+	// Own is this peer's ticket for a blob; nil if it has none that is good.
+	Own(blob [piece.DigestSize]byte) []byte
+	// Show takes the ticket of a peer that has proven its ID; it fails if that is
+	// no good.
+	Show(peer string, blob [piece.DigestSize]byte, ticket []byte) error
+	// May reports whether a peer has shown a ticket that is good.
+	May(peer string, blob [piece.DigestSize]byte) bool
+}
+
 // Key is what a peer can be found under: a blob that it is downloading, or,
 // with Image set, an image that it holds, by the digest of its manifest.
 type Key struct {

@@ -41,6 +41,7 @@ type neighbour struct {
 	backlog []Have // came after pending, to be applied with it
 
 	offered     time.Time // when it was last sent an offer
+	withheld    bool      // which told it nothing, because it had shown no ticket
 	tries       int       // offers without answer
 	found       bool      // by this download's own search
 	outstanding int       // requests under way
@@ -61,6 +62,7 @@ func (d *download) introduced(dec scheduler.Introduce) {
 		d.sized(dec.Size)
 	}
 	d.noteIntroduced(dec)
+	d.p.warnIfBarred(d.ref.Digest)
 	for _, p := range dec.Peers {
 		if n := d.meet(p); n != nil {
 			d.offer(n, false)
@@ -98,9 +100,10 @@ func (d *download) offer(n *neighbour, reply bool) {
 		return // opened will offer
 	}
 	o := Offer{
-		From: d.p.cfg.Self, Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Reply: reply,
+		From: d.p.cfg.Self, Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Reply: reply, Ticket: d.p.ownTicket(d.ref.Digest),
 	}
-	if d.ingest != nil {
+	n.withheld = !d.p.may(n.peer.ID, d.ref.Digest)
+	if d.ingest != nil && !n.withheld {
 		o.Size, o.Have = d.layout.Size(), d.have.Clone()
 		for i := range d.have.All() {
 			o.Claims = append(o.Claims, d.ingest.Claim(i))
@@ -115,7 +118,10 @@ func (d *download) offer(n *neighbour, reply bool) {
 
 // offered takes what a neighbour says that it has.
 func (d *download) offered(o Offer) {
-	n := d.meet(o.From)
+	var n *neighbour
+	if o.Reply || d.p.may(o.From.ID, d.ref.Digest) {
+		n = d.meet(o.From)
+	}
 	if n == nil {
 		if !o.Reply {
 			d.p.cfg.Network.Send(o.From, Bye{Digest: d.ref.Digest})
@@ -131,7 +137,7 @@ func (d *download) offered(o Offer) {
 	if d.ingest != nil {
 		d.admit(n)
 	}
-	if !o.Reply && time.Since(n.offered) > replyGap {
+	if d.answerTo(n, o) {
 		d.offer(n, true)
 	}
 }
@@ -306,7 +312,13 @@ func (d *download) flushHave(now time.Time) {
 	m := Have{Digest: d.ref.Digest, Pieces: slices.Clip(d.fresh)}
 	d.fresh = nil
 	for _, n := range d.neighbours {
-		if !n.offered.IsZero() {
+		switch {
+		case n.offered.IsZero():
+		case !d.p.may(n.peer.ID, d.ref.Digest):
+			n.withheld = true
+		case n.withheld: // it has shown a ticket since
+			d.offer(n, true)
+		default:
 			d.p.cfg.Network.Send(n.peer, m)
 		}
 	}

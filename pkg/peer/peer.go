@@ -31,6 +31,9 @@ type Config struct {
 	Network Network
 	// Directory is asked when no scheduler answers; nil is nobody.
 	Directory Directory
+	// Tickets are for strict clusters. Nil: every peer that can speak to this one may have
+	// what it has.
+	Tickets Tickets
 	// UploadSlots is how many pieces are served at once; 0 means
 	// choice.DefaultSlots.
 	UploadSlots int
@@ -61,6 +64,7 @@ type Peer struct {
 	patientLeases atomic.Int64
 	full          full // blobs for which the disk has no room
 	unheard       unheard
+	ticketless    sync.Once // guards a warning
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
@@ -291,6 +295,8 @@ func (p *Peer) Decide(dec scheduler.Decision) {
 		if d := p.running(dec.Digest); d != nil {
 			d.post(func() { d.told(dec, time.Now()) })
 		}
+	case scheduler.Ticket:
+		p.ticketed(dec)
 	}
 }
 
@@ -301,6 +307,7 @@ func (p *Peer) Receive(from scheduler.PeerID, m Message) {
 	}
 	switch m := m.(type) {
 	case Offer:
+		p.shown(from, m)
 		d := p.running(m.Digest)
 		if d == nil || !d.post(func() { d.offered(m) }) {
 			p.answer(m)
@@ -322,6 +329,10 @@ func (p *Peer) answer(m Offer) {
 		return
 	}
 	blob, err := p.cfg.Store.Open(m.Digest)
+	if err == nil && !p.may(m.From.ID, m.Digest) {
+		_ = blob.Close() // was not read
+		err = ErrNotHeld // as if it was not here
+	}
 	if err != nil {
 		p.cfg.Network.Send(m.From, Bye{Digest: m.Digest})
 		return
@@ -346,6 +357,9 @@ func (p *Peer) Lost(peer scheduler.PeerID, err error) {
 func (p *Peer) Upload(ctx context.Context, child scheduler.PeerID, dg piece.Digest, off, n int64) (*Upload, error) {
 	if p.bans.banned(child, time.Now()) {
 		return nil, ErrBusy
+	}
+	if !p.may(child, dg) {
+		return nil, ErrNotHeld
 	}
 	release, err := p.slots.acquire(ctx, child, ask{dg, off})
 	if err != nil {

@@ -138,7 +138,7 @@ func (d *download) lookAfterMyself(now time.Time) {
 		return
 	}
 	with := d.companions()
-	if with == 0 || d.alone {
+	if with == 0 || d.alone || d.p.barred(d.ref.Digest) {
 		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
 			continue
 		}

@@ -75,6 +75,8 @@ type Config struct {
 	LeasesPerHost int
 	LeasesPerPeer int
 	LeaseTimeout  time.Duration
+	// Tickets has every member that downloads get one for its swarm; see Ticket.
+	Tickets bool
 	// MaxMemberships bounds the swarms that one peer is in.
 	MaxMemberships int
 }
@@ -273,6 +275,7 @@ func (s *Scheduler) join(e Join) {
 		}
 		m.origin, m.host, m.patient = b.Origin, s.hosts[b.Origin], b.Patient
 		s.learn(sw, m, b.Size, &b.Have)
+		s.ticket(m)
 		for _, l := range b.Leases {
 			s.adopt(sw, m, l)
 		}
@@ -301,6 +304,9 @@ func (s *Scheduler) summary(e Summary) {
 		}
 		sw := m.swarm
 		s.learn(sw, m, b.Size, &b.Have)
+		if s.now.Sub(m.ticketed) >= TicketRenew {
+			s.ticket(m)
+		}
 		for _, l := range b.Leases {
 			sw.renew(m, l, s.now)
 		}

@@ -66,9 +66,11 @@ type member struct {
 	failed  int            // leases in a row
 	idle    map[PeerID]int // summaries in a row without a byte from it
 	rewired time.Time
-	missed  int // how often others could not reach it
-	traffic Traffic
-	intro   *pendingIntro
+	// ticketed is when it was last given a ticket.
+	ticketed time.Time
+	missed   int // how often others could not reach it
+	traffic  Traffic
+	intro    *pendingIntro
 	// stalled is since when it has called for help in vain, and stalledAt how
 	// many pieces it had then.
 	stalled   time.Time

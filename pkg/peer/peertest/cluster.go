@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/journal"
+	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -34,6 +35,9 @@ type Config struct {
 	NoScheduler bool
 	// Directory is where they find each other then; nil is nowhere.
 	Directory *Directory
+	// Key is that of a strict cluster, whose scheduler gives tickets; nil: the cluster
+	// is not strict.
+	Key *member.Key
 	// NewStore makes each node's store.
 	NewStore func() peer.Store
 	Logger   *slog.Logger
@@ -72,6 +76,7 @@ type Node struct {
 	Corrupt bool
 
 	c        *Cluster
+	tickets  *member.Tickets // nil unless the cluster is strict
 	self     scheduler.Peer
 	up, down *wire
 	stop     context.CancelFunc
@@ -111,8 +116,13 @@ func (c *Cluster) start(i int) {
 	if i == 0 {
 		remembers = c.cfg.Journal
 	}
+	var tickets peer.Tickets
+	if c.cfg.Key != nil {
+		n.tickets = member.NewTickets(c.cfg.Key.Public(), string(id))
+		tickets = n.tickets
+	}
 	n.Peer = peer.New(peer.Config{
-		Directory: directory, Self: n.self, Store: n.Store, Seed: c.cfg.Seed + uint64(i) + 1,
+		Directory: directory, Tickets: tickets, Self: n.self, Store: n.Store, Seed: c.cfg.Seed + uint64(i) + 1,
 		Network: &port{c: c, node: n, lines: make(map[scheduler.PeerID]*line[peer.Message])},
 		Logger:  c.cfg.Logger.With("node", id), Journal: remembers,
 	})
@@ -212,7 +222,7 @@ func (c *Cluster) StartScheduler() {
 		peers: make(map[scheduler.PeerID]*line[scheduler.Decision]),
 	}
 	c.shell = s
-	core := scheduler.New(scheduler.Config{Seed: c.cfg.Seed})
+	core := scheduler.New(scheduler.Config{Seed: c.cfg.Seed, Tickets: c.cfg.Key != nil})
 	c.wg.Go(func() {
 		tick := time.NewTicker(scheduler.TickEvery)
 		defer tick.Stop()
@@ -277,10 +287,23 @@ func (s *shell) route(ds []scheduler.Decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range ds {
+		if t, ok := d.(scheduler.Ticket); ok {
+			d = s.sign(t)
+		}
 		if l := s.peers[d.Recipient()]; l != nil {
 			l.send(d)
 		}
 	}
+}
+
+// sign is what internal/rpc does with a ticket.
+func (s *shell) sign(t scheduler.Ticket) scheduler.Ticket {
+	signed, err := s.c.cfg.Key.SignTicket(member.Ticket{Peer: string(t.To), Digest: t.Digest, Expires: time.Now().Add(member.TicketLife)})
+	if err != nil {
+		panic(err) // for names that no node here has
+	}
+	t.Signed = signed
+	return t
 }
 
 // uplink is a peer's stream to the scheduler.

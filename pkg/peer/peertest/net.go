@@ -195,6 +195,10 @@ func (p *port) Fetch(ctx context.Context, from scheduler.Peer, d piece.Digest, o
 	if err := sleepUntil(ctx, time.Now().Add(2*p.c.cfg.Latency)); err != nil {
 		return nil, err
 	}
+	if far.tickets != nil {
+		// One that is no good counts for nothing, as in internal/transport.
+		_ = far.tickets.Show(string(p.node.ID), d, p.node.tickets.Own(d))
+	}
 	up, err := far.Peer.Upload(ctx, p.node.ID, d, off, n)
 	if err != nil {
 		return nil, err

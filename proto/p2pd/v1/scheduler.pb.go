@@ -646,6 +646,7 @@ type Decision struct {
 	//	*Decision_Acquaint
 	//	*Decision_Preheat
 	//	*Decision_PreheatEnd
+	//	*Decision_Ticket
 	Decision      isDecision_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -778,6 +779,15 @@ func (x *Decision) GetPreheatEnd() *PreheatEnd {
 	return nil
 }
 
+func (x *Decision) GetTicket() *Ticket {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
 type isDecision_Decision interface {
 	isDecision_Decision()
 }
@@ -822,6 +832,10 @@ type Decision_PreheatEnd struct {
 	PreheatEnd *PreheatEnd `protobuf:"bytes,10,opt,name=preheat_end,json=preheatEnd,proto3,oneof"`
 }
 
+type Decision_Ticket struct {
+	Ticket *Ticket `protobuf:"bytes,11,opt,name=ticket,proto3,oneof"`
+}
+
 func (*Decision_Introduce) isDecision_Decision() {}
 
 func (*Decision_Part) isDecision_Decision() {}
@@ -841,6 +855,8 @@ func (*Decision_Acquaint) isDecision_Decision() {}
 func (*Decision_Preheat) isDecision_Decision() {}
 
 func (*Decision_PreheatEnd) isDecision_Decision() {}
+
+func (*Decision_Ticket) isDecision_Decision() {}
 
 // Preheat asks a peer to bring blobs into its store. Peers that do not know it
 // never answer.
@@ -1138,6 +1154,68 @@ func (x *PreheatReport) GetError() string {
 	return ""
 }
 
+// Ticket lets its recipient have from other peers what they have of a blob, in a
+// strict cluster. internal/member has the form of what is signed.
+type Ticket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // as in Membership
+	Ticket        []byte                 `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"` // never empty
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ticket) Reset() {
+	*x = Ticket{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ticket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ticket) ProtoMessage() {}
+
+func (x *Ticket) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
+func (*Ticket) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Ticket) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Ticket) GetTicket() []byte {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+func (x *Ticket) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Acquaint names peers to begin with when no scheduler is left.
 type Acquaint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1149,7 +1227,7 @@ type Acquaint struct {
 
 func (x *Acquaint) Reset() {
 	*x = Acquaint{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1239,7 @@ func (x *Acquaint) String() string {
 func (*Acquaint) ProtoMessage() {}
 
 func (x *Acquaint) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1252,7 @@ func (x *Acquaint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquaint.ProtoReflect.Descriptor instead.
 func (*Acquaint) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Acquaint) GetPeers() []uint32 {
@@ -1206,7 +1284,7 @@ type Shun struct {
 
 func (x *Shun) Reset() {
 	*x = Shun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1296,7 @@ func (x *Shun) String() string {
 func (*Shun) ProtoMessage() {}
 
 func (x *Shun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1309,7 @@ func (x *Shun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shun.ProtoReflect.Descriptor instead.
 func (*Shun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Shun) GetPeer() string {
@@ -1275,7 +1353,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1365,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1378,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Roster) GetSelf() string {
@@ -1338,7 +1416,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1428,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1441,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Peer) GetId() string {
@@ -1416,7 +1494,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1506,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1519,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -1487,7 +1565,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1577,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1590,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -1584,7 +1662,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1674,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1687,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Held) GetId() uint64 {
@@ -1650,7 +1728,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1740,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1753,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -1695,7 +1773,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1785,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1798,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -1740,7 +1818,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1830,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1843,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -1790,7 +1868,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1880,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1893,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -1872,7 +1950,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +1962,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +1975,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -1925,7 +2003,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2015,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2028,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -1979,7 +2057,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2069,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2082,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -2041,7 +2119,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2131,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2144,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -2115,7 +2193,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2205,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2218,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -2197,7 +2275,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2287,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2300,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -2261,7 +2339,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2351,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2364,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -2343,7 +2421,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2433,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2446,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -2404,7 +2482,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2494,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2507,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -2480,7 +2558,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
-	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xce\x03\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xf9\x03\n" +
 	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
@@ -2493,7 +2571,8 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\apreheat\x18\t \x01(\v2\x10.p2pd.v1.PreheatH\x00R\apreheat\x126\n" +
 	"\vpreheat_end\x18\n" +
 	" \x01(\v2\x13.p2pd.v1.PreheatEndH\x00R\n" +
-	"preheatEndB\n" +
+	"preheatEnd\x12)\n" +
+	"\x06ticket\x18\v \x01(\v2\x0f.p2pd.v1.TicketH\x00R\x06ticketB\n" +
 	"\n" +
 	"\bdecision\"\xd9\x01\n" +
 	"\aPreheat\x12\x10\n" +
@@ -2520,7 +2599,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05blobs\x18\x03 \x01(\x05R\x05blobs\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06failed\x18\x05 \x01(\fR\x06failed\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"8\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"P\n" +
+	"\x06Ticket\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
+	"\x06ticket\x18\x02 \x01(\fR\x06ticket\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"8\n" +
 	"\bAcquaint\x12\x14\n" +
 	"\x05peers\x18\x01 \x03(\rR\x05peers\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"^\n" +
@@ -2654,7 +2737,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
 	(Fault)(0),             // 1: p2pd.v1.Fault
@@ -2671,69 +2754,71 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*PreheatBlob)(nil),    // 12: p2pd.v1.PreheatBlob
 	(*PreheatEnd)(nil),     // 13: p2pd.v1.PreheatEnd
 	(*PreheatReport)(nil),  // 14: p2pd.v1.PreheatReport
-	(*Acquaint)(nil),       // 15: p2pd.v1.Acquaint
-	(*Shun)(nil),           // 16: p2pd.v1.Shun
-	(*Roster)(nil),         // 17: p2pd.v1.Roster
-	(*Peer)(nil),           // 18: p2pd.v1.Peer
-	(*Hello)(nil),          // 19: p2pd.v1.Hello
-	(*Membership)(nil),     // 20: p2pd.v1.Membership
-	(*Held)(nil),           // 21: p2pd.v1.Held
-	(*Join)(nil),           // 22: p2pd.v1.Join
-	(*Leave)(nil),          // 23: p2pd.v1.Leave
-	(*Summary)(nil),        // 24: p2pd.v1.Summary
-	(*Progress)(nil),       // 25: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 26: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 27: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 28: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 29: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 30: p2pd.v1.Introduce
-	(*Part)(nil),           // 31: p2pd.v1.Part
-	(*Grant)(nil),          // 32: p2pd.v1.Grant
-	(*Revoke)(nil),         // 33: p2pd.v1.Revoke
-	(*Wait)(nil),           // 34: p2pd.v1.Wait
+	(*Ticket)(nil),         // 15: p2pd.v1.Ticket
+	(*Acquaint)(nil),       // 16: p2pd.v1.Acquaint
+	(*Shun)(nil),           // 17: p2pd.v1.Shun
+	(*Roster)(nil),         // 18: p2pd.v1.Roster
+	(*Peer)(nil),           // 19: p2pd.v1.Peer
+	(*Hello)(nil),          // 20: p2pd.v1.Hello
+	(*Membership)(nil),     // 21: p2pd.v1.Membership
+	(*Held)(nil),           // 22: p2pd.v1.Held
+	(*Join)(nil),           // 23: p2pd.v1.Join
+	(*Leave)(nil),          // 24: p2pd.v1.Leave
+	(*Summary)(nil),        // 25: p2pd.v1.Summary
+	(*Progress)(nil),       // 26: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 27: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 28: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 29: p2pd.v1.Blame
+	(*LeaseEnd)(nil),       // 30: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 31: p2pd.v1.Introduce
+	(*Part)(nil),           // 32: p2pd.v1.Part
+	(*Grant)(nil),          // 33: p2pd.v1.Grant
+	(*Revoke)(nil),         // 34: p2pd.v1.Revoke
+	(*Wait)(nil),           // 35: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	4,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	19, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	22, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	23, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	24, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	28, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	29, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	20, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	23, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	24, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	25, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	29, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	30, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
 	14, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
 	10, // 8: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	18, // 9: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	30, // 10: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	31, // 11: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	32, // 12: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	33, // 13: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	34, // 14: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	17, // 15: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	16, // 16: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	15, // 17: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	19, // 9: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	31, // 10: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	32, // 11: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	33, // 12: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	34, // 13: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	35, // 14: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	18, // 15: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	17, // 16: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	16, // 17: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
 	11, // 18: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
 	13, // 19: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
-	12, // 20: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
-	0,  // 21: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
-	18, // 22: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	21, // 23: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	20, // 24: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	25, // 25: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	26, // 26: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	27, // 27: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	1,  // 28: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	2,  // 29: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	8,  // 30: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	3,  // 31: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	6,  // 32: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	9,  // 33: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	5,  // 34: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	7,  // 35: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	33, // [33:36] is the sub-list for method output_type
-	30, // [30:33] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	15, // 20: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
+	12, // 21: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 22: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	19, // 23: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	22, // 24: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	21, // 25: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	26, // 26: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	27, // 27: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	28, // 28: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 29: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 30: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	8,  // 31: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	3,  // 32: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	6,  // 33: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	9,  // 34: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	5,  // 35: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	7,  // 36: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	34, // [34:37] is the sub-list for method output_type
+	31, // [31:34] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -2762,17 +2847,18 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_Acquaint)(nil),
 		(*Decision_Preheat)(nil),
 		(*Decision_PreheatEnd)(nil),
+		(*Decision_Ticket)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[17].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[22].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[27].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
