@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"syscall"
 
@@ -86,9 +87,19 @@ func (k *checkup) mirrorAnswers(ctx context.Context) (string, error) {
 // answer.
 func (k *checkup) mirror() string {
 	if k.node != nil {
-		return "http://" + k.node.Node.Mirror
+		return "http://" + nearest(k.node.Node.Mirror)
 	}
 	return "http://" + k.at
+}
+
+// nearest is where a node's own programs reach what listens at an IP:PORT: on
+// loopback, if it listens on all addresses, as p2pd does in a pod.
+func nearest(at string) string {
+	a, err := netip.ParseAddrPort(at)
+	if err != nil || !a.Addr().IsUnspecified() {
+		return at
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
 }
 
 func (k *checkup) storeRoom(context.Context) (string, error) {

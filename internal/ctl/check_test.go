@@ -287,3 +287,15 @@ func TestPortsFree(t *testing.T) {
 		t.Errorf("free: %v", err)
 	}
 }
+
+// Where p2pd listens at all addresses, as in a pod, hosts.toml names loopback.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[string]string{
+		"[::]:7300": "127.0.0.1:7300", "0.0.0.0:7301": "127.0.0.1:7301", "127.0.0.1:7300": "127.0.0.1:7300", "10.0.0.1:7300": "10.0.0.1:7300", "": "",
+	} {
+		if have := nearest(at); have != want {
+			t.Errorf("%q is nearest at %q, want %q", at, have, want)
+		}
+	}
+}
