@@ -155,7 +155,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 .PHONY: check
-check: check-format check-vet check-arch lint check-tidy check-generated check-chart check-monitoring ## what must hold before a commit, but for the tests
+check: check-format check-vet check-arch lint check-tidy check-generated check-chart check-monitoring check-workflows ## what must hold before a commit, but for the tests
 
 .PHONY: check-format
 check-format:
@@ -176,7 +176,7 @@ lint: ## golangci-lint, with .golangci.yaml
 
 .PHONY: check-tidy
 check-tidy:
-	@for module in . tools tools/packages e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/chart e2e/k8s e2e/coredns e2e/policies e2e/prometheus; do \
+	@for module in . tools tools/packages tools/workflows e2e/tools e2e/containerd17 e2e/cripull e2e/conformance e2e/helm e2e/chart e2e/k8s e2e/coredns e2e/policies e2e/prometheus; do \
 	  (cd "$$module" && go mod tidy -diff) || { echo "$$module/go.mod: run 'go mod tidy' there" >&2; exit 1; }; \
 	done
 
@@ -200,6 +200,10 @@ check-chart: ## helm's lint, a matrix of values, and values that must be refused
 check-monitoring: ## alert rules and dashboards: promtool's tests, and whether every metric is there
 	P2PD_PROMTOOL=$$(e2e/build-tools.sh prometheus)/promtool go test -count=1 ./deploy/monitoring
 
+.PHONY: check-workflows
+check-workflows:
+	@"$$(tools/build.sh workflows)/actionlint" .github/workflows/*.yaml
+
 .PHONY: generate
 generate: ## write generated code anew from proto/, and what is generated of the chart and of the references
 	@tools=$$(tools/build.sh); PATH="$$tools:$$PATH" buf generate
@@ -215,7 +219,13 @@ images: ## build the container images and push them: REGISTRY=HOST/PATH TAG=...
 packages: ## deb and rpm packages into bin/packages: VERSION=0.1.0
 	go run ./deploy/packages -version "$(or $(VERSION),0.1.0)"
 
+.PHONY: snapshot
+snapshot: ## all that a release is made of, into dist/ and bin/packages, published nowhere (builds goreleaser first, many minutes)
+	rm -rf bin/packages
+	PATH="$$(tools/build.sh release):$$PATH" goreleaser release --snapshot --clean --skip=publish
+	scripts/check-snapshot.sh
+
 .PHONY: clean
 clean: ## remove bin/ and the tests' caches; the built tools stay
-	rm -rf bin
+	rm -rf bin dist
 	go clean -testcache -fuzzcache

@@ -5,14 +5,16 @@
 #
 #   build.sh           the linter and the protobuf compilers of tools/go.mod
 #   build.sh packages  what makes deb and rpm packages, of tools/packages/go.mod
+#   build.sh workflows what reads the forge's workflow files, of tools/workflows/go.mod
+#   build.sh release   goreleaser, of tools/release/go.mod (a first build takes many minutes)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 module=tools
 case ${1:-} in
   '') ;;
-  packages) module=tools-packages; cd packages ;;
-  *) echo "usage: ${0##*/} [packages]" >&2; exit 2 ;;
+  packages | workflows | release) module=tools-$1; cd "$1" ;;
+  *) echo "usage: ${0##*/} [packages | workflows | release]" >&2; exit 2 ;;
 esac
 
 key=$({ cat go.mod go.sum; go version; } | sha256sum | cut -c1-16)
