@@ -231,7 +231,7 @@ func TestARealCluster(t *testing.T) {
 	wants(t, c.run(t, 1, "cache", "verify", short), "ok", "0 damaged")
 	wants(t, c.run(t, 1, "explain", short), "a download begins", "the scheduler is told", "complete", "peer …", "100%")
 	wants(t, c.run(t, 0, "explain", short), "origin", "100%", "lease")
-	wants(t, c.run(t, 1, "explain", c.registry+"/team/app:1"), "/team/app:1", "says that it is sha256:", "a manifest of", "peer …")
+	wants(t, c.run(t, 1, "explain", c.registry+"/team/app:1"), "WATERFALL", "complete     3.0 MiB          0 B  ", "/team/app:1", "says that it is sha256:", "a manifest of", "peer …")
 	wants(t, c.run(t, 1, "swarm", "top", short, "-n", "1"), short, "3 members, 3 seeds")
 	wants(t, c.run(t, 0, "downloads"), "nothing is arriving")
 	c.check(t, 2)

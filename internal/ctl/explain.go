@@ -21,6 +21,8 @@ const storiesMost = 160
 type stories struct {
 	api.Meta
 	Items []api.Explanation `json:"items"`
+	// Waterfall is when each blob began to arrive and was whole.
+	Waterfall []fall `json:"waterfall"`
 }
 
 func (c *cli) explainCommand() *cobra.Command {
@@ -32,7 +34,8 @@ was asked for, whom the scheduler introduced, which reads from the registry were
 and why, who gave how many bytes, waits, refusals and what can be done about them.
 
 DIGEST may be the first digits of one. For an IMAGE, its tag, its manifest and its layers
-are explained; what layers it has, the registry is asked. Without either, what can be
+are explained, after a waterfall of when each arrived; what layers it has, the registry is
+asked. Without either, what can be
 explained is listed.`,
 		Example: `  p2pctl explain
   p2pctl explain 4f53cda18c2b
@@ -136,6 +139,7 @@ func (cl *client) explainImage(cmd *cobra.Command, image string, reg *registry) 
 	if len(all.Items) == 0 {
 		return nil, fmt.Errorf("p2pd remembers nothing of %s: it was not asked for it since it started. Is containerd told to ask it? p2pd setup does that, p2pctl check says", image)
 	}
+	all.Waterfall = fallsOf(all.Items)
 	return all, nil
 }
 
@@ -166,6 +170,9 @@ func explainedShown(list *api.ExplanationList) shown {
 
 func storiesShown(p palette, all *stories) shown {
 	s := shown{value: all}
+	if len(all.Waterfall) > 1 {
+		s.tables = append(s.tables, waterfall(p, all.Waterfall, time.Now()))
+	}
 	for i := range all.Items {
 		one := storyShown(p, &all.Items[i])
 		s.names = append(s.names, one.names...)
