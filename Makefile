@@ -42,11 +42,11 @@ test-unit:
 .PHONY: test-page
 ifeq ($(ROOT)$(shell . /etc/os-release 2>/dev/null; echo $$ID),yesdebian)
 test-page: ## the live page in Chromium (root on Debian)
-	@scripts/install-deps.sh chromium
-	P2PD_BROWSER=1 go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
+	@scripts/install-deps.sh chromium npm
+	P2PD_BROWSER=1 P2PD_AXE=$$(e2e/axe/fetch.sh) go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
 else
 test-page:
-	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium and run 'P2PD_BROWSER=1 go test -run Page ./cmd/p2pctl'"
+	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium and npm, and run 'P2PD_BROWSER=1 P2PD_AXE=\$$(e2e/axe/fetch.sh) go test -run Page ./cmd/p2pctl'"
 endif
 
 .PHONY: test-e2e

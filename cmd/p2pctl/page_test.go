@@ -28,6 +28,8 @@ func TestTheLivePage(t *testing.T) {
 	if text := b.eval("document.body.innerText"); strings.Contains(text, "Saved") {
 		t.Errorf("without the token the page shows %q", text)
 	}
+	b.looksHard()
+	b.barriers("login")
 	login := func(token string) {
 		b.eval(fmt.Sprintf("document.getElementById('token').value = %q; document.getElementById('login').requestSubmit()", token))
 	}
@@ -42,6 +44,7 @@ func TestTheLivePage(t *testing.T) {
 	b.until("document.getElementById('swarmRows').innerText.includes('" + blob.Hex[:12] + "')")
 	b.until("document.getElementById('saved').textContent === '50 %'")
 	b.shoot("swarms.png")
+	b.barriers("swarms")
 	b.eval("location.hash = '#/swarm/" + blob.String() + "'")
 	b.until("document.getElementById('memberRows').rows.length === 2")
 	b.until("document.getElementById('memberRows').innerText.includes('has all')")
@@ -49,18 +52,23 @@ func TestTheLivePage(t *testing.T) {
 	// The first and the last piece of the first peer are green.
 	b.until(`(() => { const h = document.getElementById('heat'), c = h.getContext('2d'); return [2, h.width - 4].every(x => { const p = c.getImageData(x, 3, 1, 1).data; return p[1] > p[0] + 40 }) })()`)
 	b.shoot("swarm.png")
+	b.barriers("swarm")
+	b.quiet("swarm")
 	b.eval("location.hash = '#/peers'")
 	b.until("document.getElementById('peerRows').rows.length === 2")
 	b.shoot("peers.png")
+	b.barriers("peers")
 	c.push(t, "2", random3(t))
 	b.eval("location.hash = '#/preheats'")
 	b.until("!document.getElementById('noJobs').hidden")
 	job := strings.TrimPrefix(strings.TrimSpace(c.run(t, 0, "preheat", "create", c.registry+"/team/app:2", "--all", "--wait", "-o", "name")), "preheat/")
 	b.until("document.getElementById('jobRows').innerText.includes('succeeded') && document.getElementById('jobRows').innerText.includes('100 %')")
 	b.shoot("preheats.png")
+	b.barriers("preheats")
 	b.eval("location.hash = '#/preheat/" + job + "'")
 	b.until("document.getElementById('nodeRows').rows.length === 2 && document.getElementById('jobText').textContent.includes('2 of 2 nodes have all')")
 	b.shoot("preheat.png")
+	b.barriers("preheat")
 	if got := b.eval("performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin) || e.name.startsWith('data:'))"); got != "true" {
 		t.Errorf("something comes from elsewhere: %s", b.eval("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))"))
 	}

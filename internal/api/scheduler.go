@@ -27,9 +27,18 @@ type SchedulerStatus struct {
 	LeasesFailed  int64 `json:"leasesFailed"`
 	LeasesExpired int64 `json:"leasesExpired"`
 	Stalls        int64 `json:"stalls"` // calls for help of peers that received nothing
+	// Blames are what peers have blamed each other for since the start.
+	Blames Blames `json:"blames"`
 	// Bytes were received by all peers since the start, as they tell.
 	Bytes      Bytes      `json:"bytes"`
 	Registries []Registry `json:"registries"`
+}
+
+// Blames are how often peers told of others, by what these did.
+type Blames struct {
+	False       int64 `json:"false"` // they sent bytes that were not what they claimed
+	Unreachable int64 `json:"unreachable"`
+	Slow        int64 `json:"slow"`
 }
 
 // Bytes is what was received, by where it came from.

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,7 @@ func schedulerTable(_ palette, st *api.Status) table {
 		{"  peers", fmt.Sprintf("%d connected, %d banned", s.Peers, s.Bans)},
 		{"  swarms", fmt.Sprintf("%d, of which %d still miss something", s.Swarms, s.ActiveSwarms)},
 		{"  leases", fmt.Sprintf("%d out; %d done, %d failed, %d expired", s.Leases, s.LeasesDone, s.LeasesFailed, s.LeasesExpired)},
+		{"  blames", fmt.Sprintf("%d for false bytes; %d unreachable, %d slow", s.Blames.False, s.Blames.Unreachable, s.Blames.Slow)},
 		{"  received", fmt.Sprintf("%s from peers, %s from registries (%s saved)", bytesText(s.Bytes.Peers), bytesText(s.Bytes.Origin), shareText(float64(s.Bytes.Peers), float64(s.Bytes.Peers+s.Bytes.Origin)))},
 	}
 	for _, r := range s.Registries {
@@ -107,7 +109,7 @@ func nodeTable(p palette, st *api.Status) table {
 	case n.Scheduler == "":
 		sched = "none is configured: peers find each other"
 	case !n.Connected:
-		sched = p.warn("not connected to " + n.Scheduler + ": peers find each other meanwhile")
+		sched = p.warn("not connected to " + n.Scheduler + ", peers find each other meanwhile: " + cmp.Or(n.SchedulerTrouble, "it still tries"))
 	}
 	where := dash(n.Zone)
 	if n.Rack != "" {

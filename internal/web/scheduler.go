@@ -72,7 +72,8 @@ func (s *Server) schedulerStatus(ctx context.Context) (api.SchedulerStatus, erro
 			Peers: c.Peers, Swarms: c.Swarms, ActiveSwarms: active, Members: c.Members, Bans: bans,
 			Leases: c.LeasesActive, LeasesDone: c.LeasesDone, LeasesFailed: c.LeasesFailed,
 			LeasesExpired: c.LeasesExpired + c.LeasesSlow, Stalls: c.Stalls,
-			Bytes: api.Bytes{Peers: c.FromPeers, Origin: c.FromOrigin}, Registries: registries(core.ViewHosts(now)),
+			Blames: api.Blames{False: c.Blames[scheduler.False], Unreachable: c.Blames[scheduler.Unreachable], Slow: c.Blames[scheduler.Slow]},
+			Bytes:  api.Bytes{Peers: c.FromPeers, Origin: c.FromOrigin}, Registries: registries(core.ViewHosts(now)),
 		}
 	})
 }

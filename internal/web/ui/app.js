@@ -59,8 +59,11 @@ $('login').addEventListener('submit', (e) => {
   route();
 });
 
+// connected says how the page is. Screen readers read it out, so that what changes
+// with every snapshot stands beside it.
 function connected(text, lost) {
-  set('link', text);
+  set('state', text);
+  set('at', '');
   $('link').classList.toggle('lost', !!lost);
 }
 
@@ -70,7 +73,7 @@ const page = () => {
   return h.startsWith('swarm/') ? h.slice(6) : h;
 };
 
-function route() {
+function route(e) {
   const at = page();
   $('swarmList').hidden = at !== '';
   $('swarmPage').hidden = !at.startsWith('sha256:');
@@ -82,10 +85,22 @@ function route() {
   for (const a of document.querySelectorAll('nav a')) {
     if (a.hash === (location.hash || '#/')) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
   }
+  // Who went to another view is there with the keyboard, too, and hears of it.
+  const title = document.querySelector('main > section:not([hidden]) h2');
+  document.title = title.textContent + ' – p2pd';
+  if (e) title.focus();
   if (at === 'peers') { $('peerRows').replaceChildren(); peersNext = ''; morePeers(); }
   follow(at.startsWith('sha256:') ? at : '');
 }
 addEventListener('hashchange', route);
+// What is drawn has its colours from the style, which follows the system's, and its
+// width from the window.
+function redraw() {
+  drawFlow();
+  if (last && last.swarm && !$('swarmPage').hidden) swarmPage(last.swarm);
+}
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+addEventListener('resize', redraw);
 
 // follow reads snapshots until it is called again, and tries anew when the
 // scheduler goes away.
@@ -115,7 +130,8 @@ async function follow(swarm) {
 }
 
 function show(s) {
-  connected('live · ' + new Date(s.at).toLocaleTimeString());
+  if ($('state').textContent !== 'live') connected('live');
+  set('at', '· ' + new Date(s.at).toLocaleTimeString());
   overview(s);
   if (!$('swarmList').hidden) swarmTable(s.swarms);
   if (!$('swarmPage').hidden) swarmPage(s.swarm);
@@ -132,6 +148,9 @@ function overview(s) {
   set('swarms', 'of ' + t.swarms + ', ' + t.members + ' memberships');
   set('leases', String(t.leases));
   set('leasesEnded', t.leasesDone + ' done, ' + (t.leasesFailed + t.leasesExpired) + ' failed');
+  set('falsehoods', t.blames.false ? t.blames.false + ' times' : 'none');
+  $('falsehoods').classList.toggle('bad', t.blames.false > 0);
+  set('blames', t.blames.false ? 'never kept or passed on; the Peers page says whose' : t.blames.unreachable + ' times unreachable, ' + t.blames.slow + ' slow');
   set('saved', share(t.bytes.peers, t.bytes.peers + t.bytes.origin));
   set('bytes', bytes(t.bytes.peers) + ' from peers, ' + bytes(t.bytes.origin) + ' from registries');
   if (last) {
@@ -293,7 +312,7 @@ async function morePeers() {
   try {
     const list = await (await ask('/peers?limit=100' + (peersNext ? '&after=' + encodeURIComponent(peersNext) : ''))).json();
     for (const p of list.items) {
-      $('peerRows').append(row(cell(p.id), cell(p.node || '–'), cell(p.ban ? 'banned: ' + p.ban.reason : p.state, p.state === 'ok' ? '' : 'bad'), cell(p.bulk || '–'), cell(p.zone || '–'),
+      $('peerRows').append(row(cell(p.id), cell(p.node || '–'), cell(p.ban ? 'banned: ' + p.ban.reason : p.suspect ? 'suspect: ' + p.suspect.accusers + ' got false bytes' : p.state, p.state === 'ok' ? '' : 'bad'), cell(p.bulk || '–'), cell(p.zone || '–'),
         cell(String(p.swarms), 'n'), cell(String(p.missing), 'n'), cell(bytes(p.bytes.peers), 'n'), cell(bytes(p.bytes.origin), 'n'), cell(bytes(p.sent), 'n')));
     }
     peersNext = list.next || '';
