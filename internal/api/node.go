@@ -24,8 +24,8 @@ type NodeStatus struct {
 	// less of its disk than is kept for them; less than 0 if they have less
 	// already. Absent where that cannot be told.
 	DiskRoom *int64 `json:"diskRoom,omitempty"`
-	// NoRoom is how many blobs went past the store since the start: it could not
-	// make room for them.
+	// NoRoom is how often a blob went past the store since the start, for it could
+	// not make room.
 	NoRoom int64 `json:"noRoom"`
 	// Bytes were received since the start, Sent went to other peers, Served
 	// to clients.

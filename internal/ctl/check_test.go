@@ -133,7 +133,7 @@ func TestCheckFinds(t *testing.T) {
 		"another is the mirror":      {func(t *testing.T, s *sound) { s.status.Mirror = mirrorAt(t, "nginx") }, "the mirror answers", resultError, "is not p2pd"},
 		"the disk is full":           {func(_ *testing.T, s *sound) { s.status.CacheCapacity = 0 }, "the store has room", resultError, "store.capacity"},
 		"the disk is full of others": {func(_ *testing.T, s *sound) { room := int64(-5); s.status.DiskRoom, s.status.CacheBytes = &room, 4 }, "the store has room", resultError, "store.keepFree"},
-		"large blobs had no room":    {func(_ *testing.T, s *sound) { s.status.NoRoom = 3 }, "the store has room", resultWarning, "3 blobs"},
+		"large blobs had no room":    {func(_ *testing.T, s *sound) { s.status.NoRoom = 3 }, "the store has room", resultWarning, "3 times a blob"},
 		"the scheduler refuses": {func(_ *testing.T, s *sound) {
 			s.status.Connected, s.status.SchedulerTrouble = false, "the token has expired"
 		}, "p2pd is connected to a scheduler", resultWarning, "expired"},
