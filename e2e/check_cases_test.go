@@ -150,7 +150,7 @@ func schedulerFaults() []misconfiguration {
 		},
 		{
 			name: "the peer is banned", spoil: ban,
-			check: "peer-state", result: "error", says: []string{"banned until", "its disk is broken"},
+			check: "peer-state", result: "error", says: []string{"banned until", "its disk is broken"}, follows: []string{connected}, // its stream ends
 		},
 	}
 }

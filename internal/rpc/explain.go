@@ -38,8 +38,10 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	switch {
 	case strings.Contains(err.Error(), errOtherCluster.Error()):
 		return errOtherCluster // gRPC's words around it are about TLS
-	case c.cfg.Membership != nil && status.Code(err) == codes.PermissionDenied:
+	case status.Code(err) == codes.PermissionDenied && strings.Contains(err.Error(), "token"):
 		return fmt.Errorf("%s (%w)", wantsToken, err)
+	case status.Code(err) == codes.PermissionDenied:
+		return fmt.Errorf("the scheduler keeps this node out (%w)", err)
 	case c.cfg.Membership != nil && strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
 		return fmt.Errorf("%s (%w)", wantsNobody, err)
 	case c.cfg.Membership == nil && errors.Is(err, errUnreachable) && c.speaksTLS(ctx):
