@@ -120,13 +120,15 @@ func (s copySpec) receive(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("after %d bytes: %w", n, err)
 	}
-	return json.NewEncoder(os.Stdout).Encode(copied{n, time.Since(began).Seconds()})
+	return json.NewEncoder(os.Stdout).Encode(copied{Bytes: n, Seconds: time.Since(began).Seconds()})
 }
 
-// copied is what the receiving end prints.
+// copied is what a bare copy took. The receiving end prints the first two.
 type copied struct {
 	Bytes   int64
 	Seconds float64
+	// Sent and Received are the CPU seconds of either end.
+	Sent, Received float64 `json:"-"`
 }
 
 // copyName is in the certificate of a copy.
@@ -147,26 +149,26 @@ func (s copySpec) withTLS() (copySpec, error) {
 	return s, err
 }
 
-// bareCopy copies a file from node 0 to node 1 and returns its seconds.
-func (s *stage) bareCopy(ctx context.Context, file string, secure bool) (seconds float64, err error) {
+// bareCopy copies a file from node 0 to node 1.
+func (s *stage) bareCopy(ctx context.Context, file string, secure bool) (c copied, err error) {
 	from, to := s.lab.Net.Nodes[0], s.lab.Net.Nodes[1]
 	sending := copySpec{Listen: from.At(copyPort), File: file}
 	if secure {
 		if sending, err = sending.withTLS(); err != nil {
-			return 0, err
+			return c, err
 		}
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	env, err := sending.env()
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	sender, err := s.lab.Start(from, lab.Spec{Name: "copy", Args: []string{self}, Env: []string{env}})
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, sender.Stop()) }()
 	if err := sender.WaitReady(ctx, func(ctx context.Context) error {
@@ -176,23 +178,24 @@ func (s *stage) bareCopy(ctx context.Context, file string, secure bool) (seconds
 		}
 		return conn.Close()
 	}); err != nil {
-		return 0, err
+		return c, err
 	}
 	receiving := copySpec{Dial: sending.Listen, Cert: sending.Cert, Key: sending.Key}
 	if env, err = receiving.env(); err != nil {
-		return 0, err
+		return c, err
 	}
 	cmd := to.Command(ctx, self)
 	cmd.Env, cmd.Stderr = append(os.Environ(), env), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, fmt.Errorf("receiving end of a bare copy: %w", err)
+		return c, fmt.Errorf("receiving end of a bare copy: %w", err)
 	}
-	var c copied
 	if err := json.Unmarshal(out, &c); err != nil || c.Bytes < int64(s.size) {
-		return 0, fmt.Errorf("a bare copy moved %d bytes of %d: %w", c.Bytes, s.size, err)
+		return c, fmt.Errorf("a bare copy moved %d bytes of %d: %w", c.Bytes, s.size, err)
 	}
-	return c.Seconds, nil
+	used, err := sender.Usage()
+	c.Sent, c.Received = used.CPU.Seconds(), cmd.ProcessState.UserTime().Seconds()+cmd.ProcessState.SystemTime().Seconds()
+	return c, err
 }
 
 // env makes a process that end of a copy.

@@ -73,6 +73,8 @@ func (b *bench) tls(ctx context.Context) error {
 		b.figure("peer.tls_mib_per_s", float64(b.size)/(1<<20)/median(t.pulls), "MiB/s")
 		b.figure("peer.cpu_s_per_gib_received", median(t.received), "s/GiB")
 		b.figure("peer.cpu_s_per_gib_sent", median(t.sent), "s/GiB")
+		b.figure("peer.crypto_tls_cpu_s_per_gib_received", median(t.bareReceived), "s/GiB")
+		b.figure("peer.crypto_tls_cpu_s_per_gib_sent", median(t.bareSent), "s/GiB")
 		return nil
 	})
 }
@@ -115,7 +117,10 @@ func (b *bench) many(ctx context.Context) error {
 }
 
 // transfers are seconds, and CPU seconds a GiB, of each.
-type transfers struct{ bare, pulls, received, sent []float64 }
+type transfers struct {
+	bare, bareReceived, bareSent []float64
+	pulls, received, sent        []float64
+}
 
 // against makes bare copies and pulls in turns: whatever else the machine does
 // meets both.
@@ -124,11 +129,12 @@ func (s *stage) against(ctx context.Context, secure bool) (t transfers, err erro
 		if err := s.warm(ctx, 1); err != nil {
 			return t, err
 		}
-		seconds, err := s.bareCopy(ctx, s.lab.BlobFile(s.img.Blobs[len(s.img.Blobs)-1].Digest), secure)
+		bare, err := s.bareCopy(ctx, s.lab.BlobFile(s.img.Blobs[len(s.img.Blobs)-1].Digest), secure)
 		if err != nil {
 			return t, err
 		}
-		t.bare = append(t.bare, seconds)
+		gib := float64(bare.Bytes) / (1 << 30)
+		t.bare, t.bareSent, t.bareReceived = append(t.bare, bare.Seconds), append(t.bareSent, bare.Sent/gib), append(t.bareReceived, bare.Received/gib)
 		if err := s.profiled(ctx, func() error { return s.transfer(ctx, &t) }); err != nil {
 			return t, err
 		}
