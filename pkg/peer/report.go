@@ -1,0 +1,79 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/scheduler"
+)
+
+// What a download tells the scheduler: that it is in the swarm, and how it fares.
+
+// join tells the scheduler that this peer is in the swarm, and what it has.
+func (d *download) join() {
+	m := scheduler.Membership{
+		Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Have: d.have.Clone(),
+	}
+	if d.ingest != nil {
+		m.Size = d.layout.Size()
+	}
+	if d.ref.Source != nil && !d.partial.on && !d.ahead.on.Load() {
+		m.Origin = d.ref.Source.Host()
+	}
+	if d.moving {
+		m.Moved, m.Leases = true, d.underLease()
+	}
+	m.Patient = d.board.patient.Load()
+	d.joined, d.moving, d.saidPatient = time.Now(), false, m.Patient
+	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
+	d.noteJoined(m)
+	if !d.schedulerUp {
+		d.turnToAcquaintances()
+		d.seek()
+	}
+}
+
+func (d *download) attached() {
+	d.moving = !d.joined.IsZero()
+	if !d.sizing || d.ingest != nil {
+		d.join()
+	}
+}
+
+// detached goes on alone: leases of a scheduler that is gone still stand, as
+// nobody else can have been given them.
+func (d *download) detached() {
+	d.schedulerUp, d.partial.met, d.joined = false, false, time.Now()
+	d.turnToAcquaintances()
+	d.seek()
+}
+
+// progress is what the scheduler hears in a Summary.
+func (d *download) progress() scheduler.Progress {
+	p := scheduler.Progress{
+		Digest: d.ref.Digest, Size: scheduler.SizeUnknown, Have: d.have.Clone(),
+	}
+	if d.ingest != nil {
+		p.Size = d.layout.Size()
+	}
+	for l := range d.leases {
+		if l.id != 0 {
+			p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: l.id, Bytes: l.bytes.Load()})
+		}
+	}
+	if d.undemanding() { // its neighbours are not to blame
+		return p
+	}
+	now := time.Now()
+	for id, n := range d.neighbours {
+		p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: n.delivered})
+		n.measure(now)
+	}
+	return p
+}
+
+// report sends progress at once, out of turn.
+func (d *download) report(stalled bool) {
+	p := d.progress()
+	p.Stalled = stalled
+	d.p.tell(scheduler.Summary{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Progress{p}})
+}
