@@ -101,6 +101,7 @@ func TestAReaderOfWhatIsFetched(t *testing.T) {
 		if err := <-pulled; err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // a reader has all before the download counts itself
 		equal(t, "completed", n.Peer.Stats().Completed, 1)
 	})
 }
