@@ -21,8 +21,8 @@ render() {
   chart <"$out/$name.yaml" >"$out/$name.pods" || fail "\"$name\" has objects that Kubernetes would refuse"
   # All but the nodes' pods keep to the Pod Security level "restricted"; these break
   # what they must to be at a node's port, its containerd, and root's files.
-  ! grep -v '^DaemonSet/' "$out/$name.pods" | grep -v ': restricted$' || fail "\"$name\" has pods that are not restricted"
-  ! grep '^DaemonSet/' "$out/$name.pods" | grep -E 'Escalation|capabilit|seccomp|privileged' || fail "\"$name\": a node's pod has more rights than it needs"
+  ! grep -v -e '^DaemonSet/' -e '^Deployment/.*-canary: ' "$out/$name.pods" | grep -v ': restricted$' || fail "\"$name\" has pods that are not restricted"
+  ! grep -e '^DaemonSet/' -e '^Deployment/' "$out/$name.pods" | grep -E 'Escalation|capabilit|seccomp|privileged' || fail "\"$name\": a node's pod has more rights than it needs"
   for program in p2pd scheduler; do
     awk -v key="  $program.yaml: |" '$0 == key {on = 1; next} on && !/^    / {on = 0} on {print substr($0, 5)}' "$out/$name.yaml" >"$out/$program.yaml"
     [ -s "$out/$program.yaml" ] || fail "\"$name\" has no configuration of $program"
@@ -124,6 +124,7 @@ has page-values 'secretName: p2pd-page'
 has page-values 'plaintext: true'
 has page-values 'kubernetes.io/metadata.name: ingress-nginx'
 hasnt defaults '7314'
+hasnt defaults 'canary'
 hasnt defaults 'kind: Ingress'
 render page --set page.enabled=true,page.tokenSecret=t,page.tlsSecret=c
 has page 'plaintext: false'
@@ -165,6 +166,9 @@ refused --set image.repository=r --set-json 'networkPolicy.metricsFrom=[{"namesp
 refused --set image.repository=r --set image.digests.p2pd=latest
 refused --set image.repository=r --set preheat.enabled=true,preheat.tlsSecret=a
 refused --set image.repository=r --set preheat.enabled=true,preheat.tokenSecret=a
+refused --set image.repository=r --set canary.enabled=true,canary.image=busybox
+refused --set image.repository=r --set canary.enabled=true,canary.repository=canary
+refused --set image.repository=r --set canary.enabled=true,canary.image=a,canary.repository=b,canary.every=often
 refused --set image.repository=r --set page.enabled=true
 refused --set image.repository=r --set ingress.enabled=true,ingress.hosts={p2pd.example}
 refused --set image.repository=r --set page.enabled=true,page.tokenSecret=a,ingress.enabled=true

@@ -16,7 +16,7 @@ import (
 
 // blocks is how many blocks of commands there are below each heading that the test
 // follows. One that comes or goes must be thought of here.
-var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "Leave": 1}
+var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "A canary": 1, "Leave": 1}
 
 // guide is docs/kubernetes.md in the hands of somebody who has a clone of the
 // repository, and a cluster.
@@ -56,9 +56,10 @@ func openGuide(ctx context.Context, t *testing.T) *guide {
 // words are what the guide leaves to its reader, and what this cluster needs
 // besides: its registries have addresses in place of names.
 func (x *cluster) words() *strings.Replacer {
+	address := strings.TrimPrefix(x.Lab.Registry.Endpoint, "http://")
 	image := "image: {repository: registry.example/p2pd, tag: 0.1.0}\n"
 	return strings.NewReplacer(
-		image, strings.Replace(image, "registry.example", lab.RegistryHost, 1)+fmt.Sprintf(`containerd: {registries: [%[1]s, %[3]s]}
+		image, strings.Replace(image, "registry.example", lab.RegistryHost, 1)+fmt.Sprintf(`containerd: {registries: [%[1]s, %[3]s, %[6]q]}
 node:
   terminationGracePeriodSeconds: 15
   maxUnavailable: 1
@@ -66,10 +67,14 @@ node:
     store: {capacity: 2GiB}
     registries:
       - {host: %[1]s, endpoint: %[2]q}
+      - {host: %[6]q, endpoint: %[2]q}
       - {host: %[3]s, endpoint: %[4]q, tokenHosts: [%[5]q]}
-`, lab.RegistryHost, x.Lab.Registry.Endpoint, privateHost, x.private.Endpoint, x.tokens.Host()),
-		"REGISTRY=registry.example", "REGISTRY="+strings.TrimPrefix(x.Lab.Registry.Endpoint, "http://"),
+`, lab.RegistryHost, x.Lab.Registry.Endpoint, privateHost, x.private.Endpoint, x.tokens.Host(), address),
+		"REGISTRY=registry.example", "REGISTRY="+address,
 		"{host: registry.example}", fmt.Sprintf("{host: %s, endpoint: %q}", lab.RegistryHost, x.Lab.Registry.Endpoint),
+		// The canary asks the registry by its name, which no DNS has.
+		"image: registry.example/busybox:1\n", fmt.Sprintf("plainHTTP: true\n  image: %s/pause:1\n", address),
+		"repository: registry.example/canary", fmt.Sprintf("repository: %s/canary", address),
 		"image.tag=NEW", "image.tag="+newTag,
 	)
 }

@@ -48,6 +48,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
 	t.Run("replace a node", func(t *testing.T) { x.replace(ctx, t, before) })
 	t.Run("schedulers restart", func(t *testing.T) { x.restartSchedulers(ctx, t) })
+	t.Run("canary", func(t *testing.T) { x.canary(ctx, t) })
 	t.Run("uninstall", func(t *testing.T) { x.uninstall(ctx, t, before) })
 }
 
@@ -89,7 +90,9 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	if x.private, err = l.StartTokenRegistry(ctx, x.tokens); err != nil {
 		t.Fatal(err)
 	}
-	if x.Cluster, err = kube.Start(ctx, l, map[string]string{privateHost: x.private.Endpoint}); err != nil {
+	if x.Cluster, err = kube.Start(ctx, l, map[string]string{
+		privateHost: x.private.Endpoint, strings.TrimPrefix(l.Registry.Endpoint, "http://"): l.Registry.Endpoint,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -311,6 +314,7 @@ func (x *cluster) upgrade(ctx context.Context, t *testing.T) {
 	if err := <-upgraded; err != nil {
 		t.Fatalf("%v\n%s", err, x.describe(ctx))
 	}
+	x.change(t, "tag: 0.1.0", "tag: "+newTag)
 	x.noneFailed(ctx, t)
 	for _, n := range x.Nodes {
 		told(t, n)
