@@ -13,6 +13,7 @@ declare -A needs=(
   [runc]=runc
   [ip]=iproute2
   [tc]=iproute2
+  [sysctl]=procps
   [nft]=nftables
   [busybox]=busybox-static
   [gcc]='gcc libc6-dev' # the race detector is linked by it
