@@ -72,6 +72,11 @@ e2e-packages-deps:
 e2e-packages: e2e-packages-deps ## deb and rpm packages installed, upgraded and removed, with a real systemd (root)
 	P2PD_E2E=1 go test -count=1 -timeout 30m -v ./e2e/packages
 
+.PHONY: e2e-newcomer
+e2e-newcomer: ## the README's first command on a clean Debian with git, make and Go: all is downloaded and built (root, many minutes)
+	@scripts/install-deps.sh debootstrap
+	P2PD_E2E_NEWCOMER=1 go test -count=1 -timeout 70m -v -run '^TestNewcomer$$' ./e2e/packages
+
 .PHONY: e2e-contract
 e2e-contract: e2e-deps ## the table of docs/containerd.md: every containerd pulls through every fault (root)
 	P2PD_E2E=1 go test -count=1 -timeout 40m -v -run '^TestContract$$' ./e2e
