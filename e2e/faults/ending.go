@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,18 +48,22 @@ func (s *stage) begin(ctx context.Context, step Step) (ending, error) {
 	case NodeReject:
 		return s.part(ctx, i, "unreachable", true)
 	case NodeSlow:
-		return s.slow(ctx, s.Net.Nodes[i])
-	case SchedulerKill:
-		s.theScheduler().Kill()
-		return s.startScheduler, nil
-	case SchedulerStop:
-		return freeze(s.theScheduler().PID())
-	case SchedulerCut:
-		return s.cut(ctx, s.Net.Scheduler)
+		return s.slow(ctx, s.Net.Nodes[i], slowRate, usualQueue)
+	case NodeLate:
+		return s.slow(ctx, s.Net.Nodes[i], lateRate, lateQueue)
+	case NodeLossy:
+		return filter(ctx, s.Net.Nodes[i].Netns, "lossy", fmt.Sprintf("oifname eth0 numgen random mod 100 < %d drop", lossy), fmt.Sprintf("iifname eth0 numgen random mod 100 < %d drop", lossy))
+	case NodeEIO:
+		return s.breakDisk(i)
+	case NodeClock:
+		return stepClock(s.nodeClocks[i], step)
 	case OriginGone:
 		return s.cut(ctx, s.Net.Origin)
 	}
-	return s.spoil(step)
+	if slices.Contains(originFaults, step.Kind) {
+		return s.spoil(step)
+	}
+	return s.beginScheduler(ctx, step)
 }
 
 // spoil has the origin answer falsely.
@@ -178,15 +183,18 @@ func (s *stage) part(ctx context.Context, i int, route string, here bool) (endin
 	return func(ctx context.Context) error { return each(ctx, "del") }, each(ctx, "add")
 }
 
-// slow holds a place's link to a fraction of its rate.
-func (s *stage) slow(ctx context.Context, p lab.Place) (ending, error) {
-	set := func(ctx context.Context, rate lab.Rate) error {
+// usualQueue is how long packets wait at most where nothing is said of it.
+const usualQueue = 50 * time.Millisecond
+
+// slow holds a place's link to a fraction of its rate, with queues as deep as that.
+func (s *stage) slow(ctx context.Context, p lab.Place, to lab.Rate, queue time.Duration) (ending, error) {
+	set := func(ctx context.Context, rate lab.Rate, queue time.Duration) error {
 		var errs []error
 		for netns, device := range map[string]string{p.Netns: "eth0", s.hub(p): p.Name} {
 			errs = append(errs, command(ctx, "tc", "-n", netns, "qdisc", "change", "dev", device, "root", "tbf",
-				"rate", fmt.Sprintf("%dbit", int64(rate)), "burst", "128kb", "latency", "50ms"))
+				"rate", fmt.Sprintf("%dbit", int64(rate)), "burst", "128kb", "latency", fmt.Sprintf("%dms", queue.Milliseconds())))
 		}
 		return errors.Join(errs...)
 	}
-	return func(ctx context.Context) error { return set(ctx, nodeRate) }, set(ctx, slowRate)
+	return func(ctx context.Context) error { return set(ctx, nodeRate, usualQueue) }, set(ctx, to, queue)
 }

@@ -26,7 +26,7 @@ func Harms() []Harm {
 		{"nothing", nil},
 		{"scheduler_killed", []Kind{SchedulerKill}},
 		{"scheduler_frozen", []Kind{SchedulerStop}},
-		{"scheduler_cut", []Kind{SchedulerCut}},
+		{"scheduler_cut", []Kind{SchedulersCut}},
 		{"peers_killed", []Kind{NodeKill}},
 		{"peers_frozen", []Kind{NodeFreeze}},
 		{"peers_silent", []Kind{NodeDrop}},
@@ -34,7 +34,7 @@ func Harms() []Harm {
 		{"peers_slow", []Kind{NodeSlow}},
 		{"peers_false", []Kind{NodeCorrupt}},
 		{"all_frozen", []Kind{NodeFreeze, SchedulerStop}},
-		{"all_cut", []Kind{NodeCut, SchedulerCut}},
+		{"all_cut", []Kind{NodeCut, SchedulersCut}},
 	}
 }
 
@@ -57,7 +57,7 @@ func HarmShape() lab.Shape {
 // The other nodes hold the image. The lab must be new, of HarmShape, and its
 // p2pd built with the tag p2pd_faults.
 func Harmed(ctx context.Context, l *lab.Lab, h Harm) (later float64, err error) {
-	s, err := newStage(ctx, l, newRecorder(io.Discard, 0, time.Now()))
+	s, err := newStage(ctx, l, 1, newRecorder(io.Discard, 0, time.Now()))
 	if err != nil {
 		return 0, err
 	}
@@ -114,7 +114,7 @@ func (s *stage) strike(ctx context.Context, h Harm) (over ending, err error) {
 		err = errors.Join(err, failed)
 	}
 	for _, kind := range h.Kinds {
-		if slices.Contains(schedulerFaults, kind) {
+		if slices.Contains(schedulerFaults, kind) || slices.Contains(schedulersFaults, kind) {
 			begin(kind, -1)
 			continue
 		}

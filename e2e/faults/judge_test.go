@@ -24,7 +24,7 @@ func good() History {
 			{Node: 2, Digest: "d", Size: 10, Start: at(51), End: at(52), Mirror: 4, Err: "500"},
 		},
 		Faults: []Fault{
-			{Kind: SchedulerKill, Start: at(30), End: at(35)},
+			{Kind: SchedulersKill, Start: at(30), End: at(35)},
 			{Kind: OriginErrors, Start: at(50), End: at(55)},
 			{Kind: NodeCut, Nodes: []int{1}, Start: at(60), End: at(65)},
 		},
@@ -67,8 +67,12 @@ func TestJudges(t *testing.T) {
 		"many goroutines":                        {func(h *History) { h.Samples[0].Goroutines = 50_000 }, []string{"G5"}},
 		"a store beyond its disk":                {func(h *History) { h.Samples[0].StoreBytes = 11 }, []string{"G5"}},
 		"a failure without a scheduler":          {func(h *History) { h.Pulls[1].Err, h.Pulls[1].Got = "no", "" }, []string{"G2", "G7"}},
-		"no pull without a scheduler":            {func(h *History) { h.Faults = h.Faults[1:] }, []string{"G7"}},
-		"a fault that did not happen":            {func(h *History) { h.Faults[0].Err = "no such device" }, []string{"run"}},
+		"a failure with one of three schedulers": {func(h *History) {
+			h.Faults = append(h.Faults, Fault{Kind: SchedulerStop, Start: at(0), End: at(5)})
+			h.Pulls[0].Err, h.Pulls[0].Got = "no", ""
+		}, []string{"G2", "G7"}},
+		"no pull without a scheduler": {func(h *History) { h.Faults = h.Faults[1:] }, []string{"G7"}},
+		"a fault that did not happen": {func(h *History) { h.Faults[0].Err = "no such device" }, []string{"run"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
@@ -144,7 +148,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range slices.Concat(nodeFaults, schedulerFaults, originFaults, []Kind{NodeCorrupt}) {
+	for _, k := range slices.Concat(nodeFaults, schedulerFaults, schedulersFaults, originFaults, []Kind{NodeCorrupt}) {
 		if kinds[k] == 0 {
 			t.Errorf("no %s in %d rounds", k, rounds)
 		}

@@ -21,9 +21,17 @@ const (
 	NodeSlow       Kind = "node-slow"       // its link has a fiftieth of the rate
 	NodeCorrupt    Kind = "node-corrupt"    // it sends its neighbours false bytes
 	NodeFull       Kind = "node-full"       // something else fills its disk, and goes on as its store gives way
-	SchedulerKill  Kind = "scheduler-kill"  // kill -9, later started again
-	SchedulerStop  Kind = "scheduler-stop"  // SIGSTOP, later SIGCONT
-	SchedulerCut   Kind = "scheduler-cut"   // its link is down
+	NodeLossy      Kind = "node-lossy"      // some of its packets are lost, in either direction
+	NodeLate       Kind = "node-late"       // its link is slower, and packets wait long in its queues
+	NodeEIO        Kind = "node-eio"        // its disk answers EIO to its store
+	NodeClock      Kind = "node-clock"      // its wall clock steps, and back
+	SchedulerKill  Kind = "scheduler-kill"  // kill -9 of one, later started again
+	SchedulerStop  Kind = "scheduler-stop"  // SIGSTOP of one, later SIGCONT
+	SchedulerCut   Kind = "scheduler-cut"   // nobody reaches one
+	SchedulerClock Kind = "scheduler-clock" // the wall clock of one steps, and back
+	SchedulersKill Kind = "schedulers-kill" // the same of all at a time
+	SchedulersStop Kind = "schedulers-stop"
+	SchedulersCut  Kind = "schedulers-cut"  // their link is down
 	OriginErrors   Kind = "origin-errors"   // 500 to everything
 	OriginBusy     Kind = "origin-busy"     // 429 with Retry-After
 	OriginSlow     Kind = "origin-slow"     // a trickle
@@ -37,9 +45,16 @@ const (
 var (
 	nodeFaults = []Kind{
 		NodeKill, NodeRot, NodeRestart, NodeFreeze, NodeCut, NodeDrop, NodeReject, NodeSlow, NodeFull,
+		NodeLossy, NodeLate, NodeEIO, NodeClock,
 	}
-	schedulerFaults = []Kind{SchedulerKill, SchedulerStop, SchedulerCut}
-	originFaults    = []Kind{OriginErrors, OriginBusy, OriginSlow, OriginCutsBody, OriginStalls, OriginGone, OriginLate}
+	// schedulerFaults are of one of several, or of the only one.
+	schedulerFaults = []Kind{SchedulerKill, SchedulerStop, SchedulerCut, SchedulerClock}
+	// schedulersFaults are of all at a time.
+	schedulersFaults = []Kind{SchedulersKill, SchedulersStop, SchedulersCut}
+	// steps are by how much a wall clock is set forward or back: within what clocks may
+	// differ by, beyond it, and beyond a credential's life.
+	steps        = []time.Duration{5 * time.Minute, 2 * time.Hour, 8 * 24 * time.Hour}
+	originFaults = []Kind{OriginErrors, OriginBusy, OriginSlow, OriginCutsBody, OriginStalls, OriginGone, OriginLate}
 )
 
 const (
@@ -66,32 +81,32 @@ type Step struct {
 
 // Plan draws the faults of a run. The same seed gives the same plan. In every
 // round there are faults of several nodes, of each one at a time, and mostly one
-// of the scheduler and one of the origin; liars come in the last round, for the
+// of one scheduler or all, and one of the origin; liars come in the last round, for the
 // others keep away from them for minutes.
 func Plan(seed uint64, nodes, rounds int) []Step {
 	rng := rand.New(rand.NewPCG(seed, 0x6661756c7473))
-	var steps []Step
+	var plan []Step
 	for round := range rounds {
 		perm := rng.Perm(nodes)
 		for _, node := range perm[:min(stormFaults, nodes-1)] {
 			kind := pick(rng, nodeFaults)
-			steps = append(steps, draw(rng, round, kind, node))
+			plan = append(plan, draw(rng, round, kind, node))
 		}
 		if rng.IntN(3) > 0 {
-			steps = append(steps, draw(rng, round, pick(rng, schedulerFaults), -1))
+			plan = append(plan, draw(rng, round, pick(rng, append(slices.Clone(schedulerFaults), schedulersFaults...)), -1))
 		}
 		if rng.IntN(3) > 0 {
-			steps = append(steps, draw(rng, round, pick(rng, originFaults), -1))
+			plan = append(plan, draw(rng, round, pick(rng, originFaults), -1))
 		}
 		if round == rounds-1 {
 			// For as long as there is load, so that somebody meets it.
-			steps = append(steps, Step{Round: round, Kind: NodeCorrupt, Node: perm[nodes-1], At: 0, For: stormLength, Seed: rng.Uint64()})
+			plan = append(plan, Step{Round: round, Kind: NodeCorrupt, Node: perm[nodes-1], At: 0, For: stormLength, Seed: rng.Uint64()})
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b Step) int {
+	slices.SortStableFunc(plan, func(a, b Step) int {
 		return int(time.Duration(a.Round-b.Round)*roundLength + a.At - b.At)
 	})
-	return steps
+	return plan
 }
 
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }

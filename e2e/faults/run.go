@@ -33,7 +33,7 @@ func Run(ctx context.Context, l *lab.Lab, seed uint64, rounds int, out io.Writer
 // and one for its owner alone, and returns what was recorded meanwhile.
 func record(ctx context.Context, l *lab.Lab, seed uint64, out io.Writer, happen func(*stage, *catalog, lab.Image) error) (h History, err error) {
 	rec := newRecorder(out, seed, time.Now())
-	s, err := newStage(ctx, l, rec)
+	s, err := newStage(ctx, l, schedulers, rec)
 	if err != nil {
 		return h, err
 	}
@@ -84,9 +84,11 @@ func (s *stage) round(ctx context.Context, cat *catalog, private lab.Image, seed
 	return s.quiet(ctx, cat, round+1, false)
 }
 
-// noScheduler is a last quiet period, with no scheduler.
+// noScheduler is a last quiet period, with none of the schedulers.
 func (s *stage) noScheduler(ctx context.Context, cat *catalog, number int) error {
-	s.theScheduler().Kill()
+	for i := range s.schedulers {
+		s.scheduler(i).Kill()
+	}
 	f := Fault{Kind: everyScheduler, Start: time.Now()}
 	err := s.quiet(ctx, cat, number, true)
 	f.End = time.Now()

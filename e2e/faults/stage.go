@@ -24,6 +24,14 @@ const (
 	// diskSize is of the file system that each node's store is on. It holds a
 	// few images, so that stores are full for most of a run.
 	diskSize = lab.Size(160 << 20)
+	// lossy is how many of a hundred packets are lost.
+	lossy = 3
+	// lateRate and lateQueue are of a line whose queues are deep: when it is full, each
+	// packet waits that long.
+	lateRate  = nodeRate / 5
+	lateQueue = 400 * time.Millisecond
+	// schedulers share the swarms of the suite's cluster.
+	schedulers = 3
 	// refill is how often what fills a disk looks whether there is room again.
 	refill = 20 * time.Millisecond
 )
@@ -35,17 +43,22 @@ type stage struct {
 	door  *doorman
 	rec   *recorder
 
-	mu        sync.Mutex // guards what follows
-	scheduler *lab.Daemon
-	nodes     []*lab.Daemon
-	liars     map[int]time.Time // when they were last started as such
+	nodeClocks, schedulerClocks []lab.Clock
+
+	mu         sync.Mutex // guards what follows
+	schedulers []*lab.Daemon
+	nodes      []*lab.Daemon
+	liars      map[int]time.Time // when they were last started as such
 }
 
-// newStage starts a registry, a scheduler and a p2pd on each node, each with its
-// store on a small disk of its own.
-func newStage(ctx context.Context, l *lab.Lab, rec *recorder) (*stage, error) {
-	s := &stage{Lab: l, rec: rec, nodes: make([]*lab.Daemon, l.Nodes), liars: make(map[int]time.Time)}
+// newStage starts a registry, some schedulers and a p2pd on each node, each with its
+// store on a small disk and a wall clock of its own.
+func newStage(ctx context.Context, l *lab.Lab, schedulers int, rec *recorder) (*stage, error) {
+	s := &stage{Lab: l, rec: rec, schedulers: make([]*lab.Daemon, schedulers), nodes: make([]*lab.Daemon, l.Nodes), liars: make(map[int]time.Time)}
 	var err error
+	if err := s.makeClocks(); err != nil {
+		return nil, err
+	}
 	if s.door, err = startDoorman(ctx, l); err != nil {
 		return nil, err
 	}
@@ -57,8 +70,10 @@ func newStage(ctx context.Context, l *lab.Lab, rec *recorder) (*stage, error) {
 			return nil, err
 		}
 	}
-	if s.scheduler, err = l.StartScheduler(ctx); err != nil {
-		return nil, err
+	for i := range s.schedulers {
+		if err := s.startScheduler(ctx, i); err != nil {
+			return nil, err
+		}
 	}
 	for i := range s.nodes {
 		if err := s.startNode(ctx, i); err != nil {
@@ -86,6 +101,7 @@ func (s *stage) mount(ctx context.Context, i int) error {
 // startNode starts p2pd on a node, or starts it again.
 func (s *stage) startNode(ctx context.Context, i int, env ...string) error {
 	d, err := s.StartNode(ctx, i, append([]string{
+		"P2PD_SCHEDULER=" + s.doors(), s.nodeClocks[i].Env(), "P2PD_FAULT_STORE_EIO=" + s.brokenDisk(i),
 		"P2PD_DISCOVERY_BOOTSTRAP=" + s.PeerAddress((i+1)%s.Nodes), "P2PD_MIRROR_DRAIN=3s", "P2PD_ACCESS_MODES=" + lab.RegistryHost + "=basic", "P2PD_STORE_CAPACITY=" + fmt.Sprint(int64(diskSize)), "P2PD_STORE_KEEP_FREE=8MiB",
 	}, env...)...)
 	s.mu.Lock()
@@ -102,31 +118,24 @@ func (s *stage) node(i int) *lab.Daemon {
 	return s.nodes[i]
 }
 
-func (s *stage) theScheduler() *lab.Daemon {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.scheduler
-}
-
-func (s *stage) startScheduler(ctx context.Context) error {
-	d, err := s.StartScheduler(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scheduler = d
-	return err
-}
-
-// wellAgain waits until every node serves and has its scheduler.
+// wellAgain waits until every node serves and has all schedulers, but for those that
+// have lied: schedulers let them in no more for some minutes.
 func (s *stage) wellAgain(ctx context.Context) error {
 	s.mu.Lock()
-	swarm := lab.Swarm{Scheduler: s.scheduler, Nodes: append([]*lab.Daemon(nil), s.nodes...)}
-	s.mu.Unlock()
-	for _, d := range swarm.Nodes {
+	swarm, ended := lab.Swarm{Scheduler: s.schedulers[0]}, []*lab.Daemon(nil)
+	for i, d := range s.nodes {
 		if d.Ended() {
-			return fmt.Errorf("%s has ended by itself; its log ends:\n%s", d.Name, d.LogTail())
+			ended = append(ended, d)
+		}
+		if at, lied := s.liars[i]; !lied || time.Since(at) >= shunned {
+			swarm.Nodes = append(swarm.Nodes, d)
 		}
 	}
-	return swarm.WaitConnected(ctx)
+	s.mu.Unlock()
+	for _, d := range ended {
+		return fmt.Errorf("%s has ended by itself; its log ends:\n%s", d.Name, d.LogTail())
+	}
+	return errors.Join(swarm.WaitConnected(ctx), swarm.WaitSchedulers(ctx, len(s.schedulers)))
 }
 
 // storm lets the faults of one round happen, and returns when the last is over.

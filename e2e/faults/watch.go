@@ -26,8 +26,10 @@ func (s *stage) watch(ctx context.Context) {
 				s.rec.add(sample)
 			}
 		}
-		if sample, err := s.look(ctx, s.theScheduler(), ""); err == nil {
-			s.rec.add(sample)
+		for i := range s.schedulers {
+			if sample, err := s.look(ctx, s.scheduler(i), ""); err == nil {
+				s.rec.add(sample)
+			}
 		}
 	}
 }

@@ -83,6 +83,11 @@ func (l *Lab) MirrorURL(i int) string { return "http://" + loopback(l.Net.Nodes[
 // SchedulerAddress is where peers find the scheduler.
 func (l *Lab) SchedulerAddress() string { return l.Net.Scheduler.At(schedulerPort) }
 
+// SchedulerPorts are those of one of several schedulers, for peers and for gossip.
+func SchedulerPorts(i int) (peers, gossip int) {
+	return schedulerPort + i*schedulerPorts, fleetPort + i*schedulerPorts
+}
+
 // PeerAddress is where other peers find node i.
 func (l *Lab) PeerAddress(i int) string { return l.Net.Nodes[i].At(peerPort) }
 
@@ -105,8 +110,8 @@ func (l *Lab) StartSchedulerOf(ctx context.Context, i, of int) (*Daemon, error) 
 }
 
 // StartSchedulerWith is StartSchedulerOf with more in its configuration, or
-// other things under a key.
-func (l *Lab) StartSchedulerWith(ctx context.Context, i, of int, more map[string]any) (*Daemon, error) {
+// other things under a key, and env on top of the environment.
+func (l *Lab) StartSchedulerWith(ctx context.Context, i, of int, more map[string]any, env ...string) (*Daemon, error) {
 	p := l.Net.Scheduler
 	d := &Daemon{Place: p, http: loopback(p).At(schedulerHTTPPort + i*schedulerPorts)}
 	config := map[string]any{
@@ -123,7 +128,7 @@ func (l *Lab) StartSchedulerWith(ctx context.Context, i, of int, more map[string
 		}
 	}
 	maps.Copy(config, more)
-	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, nil, config)
+	return d, l.startDaemon(ctx, d, l.Programs.Scheduler, env, config)
 }
 
 // StartSwarmOf is StartSwarm with several schedulers, of which peers are told

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,10 @@ type Programs struct {
 	Tools string
 }
 
+// FaultsTag is the build tag of programs that can be made to misbehave. Build gives them a
+// wall clock that can be set (Clock), too.
+const FaultsTag = "p2pd_faults"
+
 // Build builds p2pd, the scheduler and p2pctl from the module around the working
 // directory into dir, with build tags if any, and the tools once for all runs.
 func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
@@ -28,6 +33,14 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if len(tags) > 0 {
 		args = append(args, "-tags", strings.Join(tags, ","))
+	}
+	if slices.Contains(tags, FaultsTag) {
+		overlay, remove, err := clockOverlay(ctx)
+		if err != nil {
+			return Programs{}, err
+		}
+		defer remove()
+		args = append(args, "-overlay", overlay)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/p2pd", "./cmd/scheduler", "./cmd/p2pctl")...)
 	cmd.Dir = root

@@ -204,7 +204,10 @@ func (in *ingest) openJournal() error {
 		return err
 	}
 	in.s.fail.at("journal: file is made")
-	if _, err = f.Write(p); err == nil {
+	if err = in.s.fail.disk(); err == nil {
+		_, err = f.Write(p)
+	}
+	if err == nil {
 		in.s.fail.at("journal: is written")
 		err = in.s.root.Rename(path+tempExt, path)
 	}

@@ -109,7 +109,7 @@ func (in *ingest) publish() error {
 	// The bytes must be on the disk before the name says that they are: after
 	// a crash a file may have its new name and still be full of zeros.
 	in.s.fail.at("commit: before the sync")
-	if err := part.Sync(); err != nil {
+	if err := errors.Join(in.s.fail.disk(), part.Sync()); err != nil {
 		return err
 	}
 	in.s.fail.synced(partPath(in.digest))
@@ -153,6 +153,9 @@ func (in *ingest) publish() error {
 func (in *ingest) rename() error {
 	in.files.Lock()
 	defer in.files.Unlock()
+	if err := in.s.fail.disk(); err != nil {
+		return err
+	}
 	if err := in.s.root.Rename(partPath(in.digest), blobPath(in.digest)); err != nil {
 		return err
 	}

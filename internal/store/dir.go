@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -126,7 +127,7 @@ func (s *Store) writeSynced(name string, p []byte) error {
 	_, err = f.Write(p)
 	s.fail.at("table: is written")
 	if err == nil {
-		err = f.Sync()
+		err = errors.Join(s.fail.disk(), f.Sync())
 	}
 	s.fail.synced(name)
 	if cerr := f.Close(); err == nil {

@@ -13,15 +13,18 @@ import (
 // failpoints are where tests kill the process. P2PD_FAULT_STORE_KILL=POINT:N
 // kills it with SIGKILL when it comes to a point for the Nth time. What happens
 // is written to the file that P2PD_FAULT_STORE_LOG names: a line "at POINT" for
-// each point, "sync FILE" for each file that was synced.
+// each point, "sync FILE" for each file that was synced. While there is a file of the
+// name that P2PD_FAULT_STORE_EIO has, the disk fails: reads, writes, syncs and renames of
+// blobs return EIO, but for what the kernel sends from a file by itself.
 type failpoints struct {
 	point string
+	eio   string
 	left  *atomic.Int64
 	log   *os.File
 }
 
 func newFailpoints() failpoints {
-	f := failpoints{left: new(atomic.Int64)}
+	f := failpoints{left: new(atomic.Int64), eio: os.Getenv("P2PD_FAULT_STORE_EIO")}
 	kill := os.Getenv("P2PD_FAULT_STORE_KILL")
 	if at := strings.LastIndex(kill, ":"); at >= 0 {
 		var times int64
@@ -48,6 +51,17 @@ func (f failpoints) at(point string) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal needs a moment
 	}
+}
+
+// disk is what the disk says instead of doing as it is told; nil: nothing.
+func (f failpoints) disk() error {
+	if f.eio == "" {
+		return nil
+	}
+	if _, err := os.Lstat(f.eio); err != nil {
+		return nil //nolint:nilerr // the disk works
+	}
+	return syscall.EIO
 }
 
 // synced is told of a file that is on the disk from now on.

@@ -124,6 +124,9 @@ func (in *ingest) readAt(p []byte, off int64) error {
 	if in.part == nil {
 		return ErrClosed
 	}
+	if err := in.s.fail.disk(); err != nil {
+		return err
+	}
 	_, err := in.part.ReadAt(p, off)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // somebody cut the file

@@ -54,6 +54,9 @@ func (b *blob) prove(layout piece.Layout, i int) error {
 		return err
 	}
 	defer f.Close()
+	if err := b.s.fail.disk(); err != nil {
+		return err
+	}
 	got, err := b.s.hashSection(f, layout, i)
 	if err == nil && got != b.claims[i] {
 		err = &piece.MismatchError{Want: b.claims[i], Got: got}

@@ -116,6 +116,9 @@ func (in *ingest) writeAt(p []byte, off int64) error {
 	if in.part == nil {
 		return ErrClosed
 	}
+	if err := in.s.fail.disk(); err != nil {
+		return err
+	}
 	_, err := in.part.WriteAt(p, off)
 	return err
 }
