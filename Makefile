@@ -43,7 +43,8 @@ test-unit:
 ifeq ($(ROOT)$(shell . /etc/os-release 2>/dev/null; echo $$ID),yesdebian)
 test-page: ## the live page in Chromium (root on Debian)
 	@scripts/install-deps.sh chromium npm
-	P2PD_BROWSER=1 P2PD_AXE=$$(e2e/axe/fetch.sh) go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
+	axe=$$(e2e/axe/fetch.sh) || { axe=none; echo "NOT PART OF THIS: axe-core, which could not be fetched; the rest of the page's tests run" >&2; }; \
+	P2PD_BROWSER=1 P2PD_AXE=$$axe go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
 else
 test-page:
 	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium and npm, and run 'P2PD_BROWSER=1 P2PD_AXE=\$$(e2e/axe/fetch.sh) go test -run Page ./cmd/p2pctl'"

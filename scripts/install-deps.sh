@@ -31,6 +31,7 @@ needs[systemd-nspawn]=systemd-container
 needs[rpm]=rpm
 needs[groff]=groff-base
 needs[chromium]='chromium fonts-dejavu-core' # for test-page
+needs[npm]=npm                                # it fetches axe-core, for test-page
 # Clients of the mirror besides containerd, for e2e-clients.
 needs[skopeo]=skopeo
 needs[podman]=podman
