@@ -61,6 +61,7 @@ endif
 .PHONY: e2e
 e2e: e2e-deps e2e-packages-deps ## real containerd, real registry, network namespaces (root)
 	@echo "NOT PART OF THIS: skopeo, Podman and Docker (much to install); run 'sudo make e2e-clients'"
+	@e2e/build-previous.sh >/dev/null || { [ $$? = 3 ] && echo "NOT PART OF THIS: this version together with the one before (TestTwoVersionsWorkTogether)"; }
 	P2PD_E2E=1 go test -count=1 -timeout 40m $$(go list ./e2e/... | grep -v /e2e/packages)
 	P2PD_E2E=1 go test -count=1 -timeout 30m ./e2e/packages # by itself: others measure
 

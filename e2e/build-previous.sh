@@ -2,7 +2,8 @@
 # Builds p2pd and the scheduler of the version before this one, whose commit is in
 # the file `previous`, once, and prints the folder that they are in:
 # ${P2PD_CACHE:-~/.cache/p2pd}/previous-COMMIT/bin. What is tried with them is that
-# two versions work together (docs/upgrade.md).
+# two versions work together (docs/upgrade.md). A checkout without its history, and
+# nowhere to fetch it from, ends it with 3.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -16,7 +17,7 @@ if [ ! -d "$dir/bin" ]; then
 	git() { command git -c safe.directory='*' "$@"; }
 	if ! git cat-file -e "$commit^{commit}" 2>/dev/null && ! git fetch -q --depth=1 origin "$commit" 2>/dev/null; then
 		echo "commit $commit, the version before this one (e2e/previous), is not in this clone; run 'git fetch --unshallow', or 'git fetch origin $commit'" >&2
-		exit 1
+		exit 3
 	fi
 	mkdir -p "$cache"
 	tmp=$(mktemp -d "$cache/previous-build-XXXXXX")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -15,6 +16,9 @@ func TestTwoVersionsWorkTogether(t *testing.T) {
 	ctx := gate(t)
 	now := programs(t)
 	before, err := now.Previous(ctx)
+	if errors.Is(err, lab.ErrNoHistory) {
+		t.Skip(err) // make e2e says it, too
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

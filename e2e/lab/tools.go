@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,12 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	}, nil
 }
 
+// ErrNoHistory is Previous's where the checkout has no history that goes back so far.
+var ErrNoHistory = errors.New("the version before this one is not to be had")
+
+// noHistory is how e2e/build-previous.sh says so.
+const noHistory = 3
+
 // Previous are the p2pd and the scheduler of the version before, built once for all
 // runs out of the repository's history, with p's other programs.
 func (p Programs) Previous(ctx context.Context) (Programs, error) {
@@ -65,6 +72,9 @@ func (p Programs) Previous(ctx context.Context) (Programs, error) {
 		return Programs{}, err
 	}
 	dir, err := run(ctx, filepath.Join(root, "e2e", "build-previous.sh"))
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == noHistory {
+		return Programs{}, fmt.Errorf("%w: %w", ErrNoHistory, err)
+	}
 	if err != nil {
 		return Programs{}, err
 	}
