@@ -83,6 +83,9 @@ type Content struct {
 	log *slog.Logger
 	// changed has room for one: a file was found to be gone.
 	changed chan struct{}
+	// using is held while a file is opened by root, and taken before what was root
+	// is closed.
+	using sync.RWMutex
 
 	mu        sync.Mutex // guards what follows
 	root      *os.Root   // of the content store; nil until containerd was reached
@@ -110,6 +113,8 @@ func (c *Content) Run(ctx context.Context, swarm Swarm, copies Copies) error {
 	g.Go(func() error { return c.prove(ctx, l.jobs, l.results) })
 	g.Go(func() error { return l.run(ctx) })
 	err := g.Wait()
+	c.using.Lock()
+	defer c.using.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.proven, c.connected = make(map[piece.Digest]*proof), false

@@ -65,18 +65,28 @@ func (c *Content) openRoot() error {
 	old := c.root
 	c.root = root
 	c.mu.Unlock()
-	if old != nil {
-		return old.Close() // files that are open stay open
+	if old == nil {
+		return nil
 	}
-	return nil
+	c.using.Lock() // until nobody opens a file by it any more
+	defer c.using.Unlock()
+	return old.Close() // files that are open stay open
+}
+
+// current is the content store's folder, which stays open until done is called; nil
+// until containerd was reached.
+func (c *Content) current() (root *os.Root, done func()) {
+	c.using.RLock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.root, c.using.RUnlock
 }
 
 // openFile opens a blob's file, which must be a regular one, and says which
 // file it is. The caller closes it.
 func (c *Content) openFile(d piece.Digest) (*os.File, stamp, error) {
-	c.mu.Lock()
-	root := c.root
-	c.mu.Unlock()
+	root, done := c.current()
+	defer done()
 	if root == nil {
 		return nil, stamp{}, fs.ErrNotExist
 	}
@@ -101,9 +111,8 @@ func (c *Content) openFile(d piece.Digest) (*os.File, stamp, error) {
 
 // look says which file has a blob's name now.
 func (c *Content) look(d piece.Digest) (stamp, error) {
-	c.mu.Lock()
-	root := c.root
-	c.mu.Unlock()
+	root, done := c.current()
+	defer done()
 	if root == nil {
 		return stamp{}, fs.ErrNotExist
 	}
