@@ -12,8 +12,8 @@ import (
 	"github.com/p2pd/p2pd/internal/daemon"
 )
 
-// While a node's disk fails, a client of its gets the right bytes or is told soon that it gets
-// none, and goes on at the registry; once the disk works again it gets them.
+// While a node's disk fails, a client of its gets the right bytes past the store, at its second
+// request at the latest; once the disk works again they are kept.
 func TestFaultsFailingDisk(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	t.Setenv("P2PD_FAULT_STORE_EIO", broken)
@@ -35,6 +35,9 @@ func TestFaultsFailingDisk(t *testing.T) {
 	t.Logf("%s, %d bytes, %v, after %v", res.Status, len(body), err, time.Since(began).Round(time.Millisecond))
 	if res.StatusCode == 200 && err == nil && string(body) != string(u.content) {
 		t.Error("a transfer that ended well brought other bytes")
+	}
+	if status, body := get(t, blobURL(n, u)); status != 200 || body != string(u.content) {
+		t.Errorf("asked again: %d, %d bytes of %d", status, len(body), len(u.content))
 	}
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)

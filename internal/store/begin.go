@@ -51,6 +51,9 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 	if err == nil {
 		return in, nil
 	}
+	if ctx.Err() == nil {
+		err = unwritable(err)
+	}
 	_ = in.Close() // always nil
 	if fresh || in.whole {
 		// There is nothing in it, or it has no table; the next ingest

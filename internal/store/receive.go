@@ -31,7 +31,7 @@ func (in *ingest) Receive(ctx context.Context, i int, r io.Reader, want piece.Di
 		if errors.As(err, &mismatch) {
 			in.s.counts.mismatches.Add(1)
 		}
-		return got, fmt.Errorf("receive piece %d of blob %s: %w", i, in.digest.Short(), noSpace(err))
+		return got, fmt.Errorf("receive piece %d of blob %s: %w", i, in.digest.Short(), err)
 	}
 	in.flush(i)
 	return got, nil
@@ -83,7 +83,7 @@ func (in *ingest) copyPiece(ctx context.Context, i int, r io.Reader, want piece.
 	for {
 		n, err := fill(ctx, v, *buf)
 		if werr := in.writeAt((*buf)[:n], off); werr != nil {
-			return piece.Digest{}, werr
+			return piece.Digest{}, unwritable(werr)
 		}
 		in.s.fail.at("receive: some bytes are written")
 		off += int64(n)

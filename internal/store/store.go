@@ -276,3 +276,12 @@ func noSpace(err error) error {
 	}
 	return err
 }
+
+// unwritable makes what keeps bytes from being written recognisable: a disk that is full,
+// or one that fails.
+func unwritable(err error) error {
+	if err = noSpace(err); err == nil || errors.Is(err, peer.ErrNoSpace) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", peer.ErrDisk, err)
+}

@@ -201,7 +201,7 @@ func (d *download) fetched(f *fetch, err error) {
 		if n.has.Clear(f.piece) {
 			d.picker.Lose(f.piece, d.far(n))
 		}
-	case errors.Is(err, ErrNoSpace):
+	case notKept(err):
 		d.fail(err)
 	case f.late:
 		d.p.stats.deadlines.Add(1)

@@ -240,7 +240,7 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 	d.p.stats.leasesFailed.Add(1)
 	d.note(journal.LeaseEnd, "%d failed: %v", l.id, err)
 	d.log.Debug("read from origin failed", "pieces", l.pieces, "whole", l.whole, "err", err)
-	if errors.Is(err, ErrNoSpace) {
+	if notKept(err) {
 		d.fail(err)
 		return
 	}

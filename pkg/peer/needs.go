@@ -64,7 +64,8 @@ type Ingest interface {
 	// It returns the digest of what arrived. Wrong bytes give a
 	// *piece.MismatchError. A piece that is here already is not written
 	// again: r is not read and its claim is returned. A second Receive of
-	// one piece waits until the first has ended.
+	// one piece waits until the first has ended. What cannot be written
+	// gives ErrNoSpace or ErrDisk, and is nobody else's fault.
 	Receive(ctx context.Context, i int, r io.Reader, want piece.Digest) (piece.Digest, error)
 	// Forget unmarks piece i, because its claim turned out false.
 	Forget(i int) error
@@ -194,6 +195,8 @@ var (
 	ErrBusy = errors.New("no upload slot free")
 	// ErrNoSpace: the store is full and nothing can be evicted.
 	ErrNoSpace = errors.New("no space left in the store")
+	// ErrDisk: the store's disk fails.
+	ErrDisk = errors.New("the disk of the store fails")
 	// ErrNoRange: the origin does not serve ranges of this blob.
 	ErrNoRange = errors.New("origin does not serve ranges")
 	// ErrClosed: the peer is shutting down.

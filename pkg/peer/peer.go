@@ -158,7 +158,7 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		if c, ok := d.attach(parts); ok {
 			if err := c.awaitSize(ctx); err != nil {
 				_ = c.Close()
-				if errors.Is(err, ErrNoSpace) && ref.Source != nil {
+				if notKept(err) && ref.Source != nil {
 					return p.relay(ctx, ref)
 				}
 				return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)

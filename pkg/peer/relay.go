@@ -52,6 +52,10 @@ type relay struct {
 	closed     bool
 }
 
+// notKept reports whether a store could not take what a client waits for, which then
+// goes past it.
+func notKept(err error) bool { return errors.Is(err, ErrNoSpace) || errors.Is(err, ErrDisk) }
+
 // relay opens a blob past the store.
 func (p *Peer) relay(ctx context.Context, ref Ref) (*Content, error) {
 	if ref.Source == nil {
@@ -69,7 +73,7 @@ func (p *Peer) relay(ctx context.Context, ref Ref) (*Content, error) {
 			return nil, fmt.Errorf("relay blob %s: %w", ref.Digest.Short(), err)
 		}
 	}
-	p.log.Info("no room in the store; the blob goes through to the client", "blob", ref.Digest.Short())
+	p.log.Info("the store cannot take it; the blob goes through to the client", "blob", ref.Digest.Short())
 	return &Content{p: p, size: r.ref.Size, relay: r}, nil
 }
 
@@ -178,7 +182,7 @@ const (
 	maxFull = 256
 )
 
-// full are the blobs that the disk ran full under. The zero value is ready.
+// full are the blobs that the disk ran full, or failed, under. The zero value is ready.
 type full struct {
 	mu    sync.Mutex // guards what follows
 	until map[piece.Digest]time.Time

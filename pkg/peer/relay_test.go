@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/store/storetest"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/peer/peertest"
@@ -51,6 +52,59 @@ func TestFullStoreLetsBlobsThrough(t *testing.T) {
 			})
 		})
 	}
+}
+
+// broken is a store whose disk fails at each write.
+type broken struct{ peer.Store }
+
+func (b broken) Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (peer.Ingest, error) {
+	in, err := b.Store.Ingest(ctx, d, l)
+	return brokenIngest{in}, err
+}
+
+type brokenIngest struct{ peer.Ingest }
+
+func (brokenIngest) Receive(context.Context, int, io.Reader, piece.Digest) (piece.Digest, error) {
+	return piece.Digest{}, fmt.Errorf("receive: %w: %w", peer.ErrDisk, syscall.EIO)
+}
+
+// A blob that the disk does not take goes through to the client, and neighbours that
+// sent it are not to blame.
+func TestFailingDiskLetsBlobsThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &journal.Journal{}
+		made := 0
+		c := lab(t, 4, func(cfg *peertest.Config) {
+			cfg.Journal = events
+			cfg.NewStore = func() peer.Store {
+				if made++; made == 1 {
+					return broken{storetest.NewMemory(64 * mib)}
+				}
+				return storetest.NewMemory(64 * mib)
+			}
+		})
+		blob := content(33, 9*mib+77)
+		d := c.Origin.Add(blob)
+		for _, n := range append(c.Nodes[1:], c.Nodes[0]) {
+			// What had begun is cut off; its client asks again.
+			got, err := n.Pull(t.Context(), n.Ref(d, int64(len(blob))))
+			if err != nil && n == c.Nodes[0] {
+				got, err = n.Pull(t.Context(), n.Ref(d, int64(len(blob))))
+			}
+			if err != nil || got != d {
+				t.Fatalf("pulled %s, %v", got.Short(), err)
+			}
+		}
+		if s := c.Nodes[0].Peer.Stats(); s.Relayed != int64(len(blob)) {
+			t.Errorf("%d bytes went past the store, want %d", s.Relayed, len(blob))
+		}
+		story, _ := events.Of(d.String())
+		for _, e := range story.Entries {
+			if e.Kind == journal.Blamed {
+				t.Errorf("blamed: %s", e.Text)
+			}
+		}
+	})
 }
 
 // A client of a relay never gets the end of a blob that is not what it asked

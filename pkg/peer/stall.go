@@ -301,7 +301,7 @@ func (d *download) fail(err error) {
 	d.log.Info("download failed", "err", err)
 	d.noteEnd(journal.Failed, err.Error())
 	d.p.stats.failed.Add(1)
-	if errors.Is(err, ErrNoSpace) && d.ingest != nil {
+	if notKept(err) && d.ingest != nil {
 		d.p.full.add(d.ref.Digest, time.Now())
 	}
 	d.leave(err)
