@@ -57,6 +57,19 @@ func lock(f Files, certs string) (unlock func(), err error) {
 	return f.Lock(at)
 }
 
+// seize locks the folder and removes what runs that died left there.
+func seize(f Files, certs string) (unlock func(), err error) {
+	unlock, err = lock(f, certs)
+	if err != nil {
+		return nil, err
+	}
+	if err := sweepAll(f, certs); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
 // sweepAll removes what runs that died left, wherever they may have.
 func sweepAll(f Files, certs string) error {
 	top, missing, err := missingAbove(f, certs)

@@ -23,14 +23,11 @@ func Restore(ctx context.Context, c Config) ([]Entry, error) {
 	if _, err := c.Files.Resolve(certs); errors.Is(err, fs.ErrNotExist) {
 		return nil, sweepAll(c.Files, certs)
 	}
-	unlock, err := lock(c.Files, certs)
+	unlock, err := seize(c.Files, certs)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if err := sweepAll(c.Files, certs); err != nil {
-		return nil, err
-	}
 	have, err := c.ours(certs)
 	if err != nil {
 		return nil, err

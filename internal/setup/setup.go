@@ -129,14 +129,11 @@ func Setup(ctx context.Context, c Config) ([]Entry, error) {
 			return nil, err
 		}
 	}
-	unlock, err := lock(c.Files, certs)
+	unlock, err := seize(c.Files, certs)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if err := sweepAll(c.Files, certs); err != nil {
-		return nil, err
-	}
 	registries, err := c.targets(certs)
 	if err != nil {
 		return nil, err
