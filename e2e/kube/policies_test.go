@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -48,10 +49,60 @@ func (x *cluster) policies(ctx context.Context, t *testing.T) {
 	for port := range open {
 		open[port] = true
 	}
-	time.Sleep(time.Second) // until each node's watch has it
-	x.reach(ctx, t, "others", "client-"+x.Nodes[0].Name, open)
+	x.willReach(ctx, t, "others", "client-"+x.Nodes[0].Name, open)
 	if _, err := x.Kubectl(ctx, "-n", kube.Namespace, "delete", "networkpolicy", "all"); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d ports of %d peers and %d schedulers tried from %d pods in %.1fs", len(allPorts), nodes, schedulers, nodes+3, time.Since(began).Seconds())
+}
+
+// reach fails unless a pod reaches those ports of all peers and schedulers that are to be
+// open to it, and no others.
+func (x *cluster) reach(ctx context.Context, t *testing.T, namespace, pod string, ports map[string]bool) {
+	t.Helper()
+	if have, want := x.reached(ctx, t, namespace, pod, ports); have != want {
+		t.Errorf("%s/%s reaches\n%s\nwant\n%s", namespace, pod, have, want)
+	}
+}
+
+// willReach is reach once each node has heard of a change of the policies.
+func (x *cluster) willReach(ctx context.Context, t *testing.T, namespace, pod string, ports map[string]bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		have, want := x.reached(ctx, t, namespace, pod, ports)
+		if have == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s/%s still reaches\n%s\nwant\n%s", namespace, pod, have, want)
+		}
+	}
+}
+
+// reached is which of those ports of all peers and schedulers a pod reaches, and which
+// are to be open to it.
+func (x *cluster) reached(ctx context.Context, t *testing.T, namespace, pod string, ports map[string]bool) (have, want string) {
+	t.Helper()
+	var script, open strings.Builder
+	for _, component := range []string{"node", "scheduler"} {
+		out, err := x.Kubectl(ctx, "-n", kube.Namespace, "get", "pods", "-l", "app.kubernetes.io/component="+component, "-o", `jsonpath={range .items[*]}{.status.podIP}{"\n"}{end}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for ip := range strings.FieldsSeq(out) {
+			for port, is := range ports {
+				if of, number, _ := strings.Cut(port, ":"); of == component {
+					fmt.Fprintf(&script, "(busybox nc -w 3 %s %s -e true 2>/dev/null && echo %s %s) & ", ip, number, port, ip)
+					if is {
+						fmt.Fprintf(&open, "%s %s\n", port, ip)
+					}
+				}
+			}
+		}
+	}
+	out, err := x.from(ctx, namespace, pod, script.String()+"wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sorted(out), sorted(open.String())
 }

@@ -191,33 +191,3 @@ func (x *cluster) heat(ctx context.Context, t *testing.T) {
 		t.Errorf("%d bytes came from the registry after the preheat", rest)
 	}
 }
-
-// reach fails unless a pod reaches those ports of all peers and schedulers that are to be
-// open to it, and no others.
-func (x *cluster) reach(ctx context.Context, t *testing.T, namespace, pod string, ports map[string]bool) {
-	t.Helper()
-	var script, want strings.Builder
-	for _, component := range []string{"node", "scheduler"} {
-		out, err := x.Kubectl(ctx, "-n", kube.Namespace, "get", "pods", "-l", "app.kubernetes.io/component="+component, "-o", `jsonpath={range .items[*]}{.status.podIP}{"\n"}{end}`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ip := range strings.FieldsSeq(out) {
-			for port, open := range ports {
-				if of, number, _ := strings.Cut(port, ":"); of == component {
-					fmt.Fprintf(&script, "(busybox nc -w 3 %s %s -e true 2>/dev/null && echo %s %s) & ", ip, number, port, ip)
-					if open {
-						fmt.Fprintf(&want, "%s %s\n", port, ip)
-					}
-				}
-			}
-		}
-	}
-	out, err := x.from(ctx, namespace, pod, script.String()+"wait")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if have, want := sorted(out), sorted(want.String()); have != want {
-		t.Errorf("%s/%s reaches\n%s\nwant\n%s", namespace, pod, have, want)
-	}
-}
