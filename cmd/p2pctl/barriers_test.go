@@ -82,6 +82,7 @@ func (b *browser) axe() (found []barrier) {
 func (b *browser) looksHard() {
 	b.t.Helper()
 	if noAxe() {
+		b.t.Log("without axe-core: only what it does not see is looked at")
 		return
 	}
 	b.eval(`(() => { const p = document.createElement('p'); p.id = 'planted'; p.innerHTML = '<button></button><span>faint</span>';

@@ -13,7 +13,7 @@ import (
 )
 
 // While a node's disk fails, a client of its gets the right bytes past the store, at its second
-// request at the latest; once the disk works again they are kept.
+// request at the latest, and once the disk works again as ever.
 func TestFaultsFailingDisk(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	t.Setenv("P2PD_FAULT_STORE_EIO", broken)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/p2pd/p2pd/internal/store"
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -37,7 +38,7 @@ func TestFaultsFailingDisk(t *testing.T) {
 		}
 	}
 	fail()
-	if err, have := take(0), in.Have(); !errors.Is(err, syscall.EIO) || have.Count() > 0 {
+	if err, have := take(0), in.Have(); !errors.Is(err, syscall.EIO) || !errors.Is(err, peer.ErrDisk) || have.Count() > 0 {
 		t.Fatalf("a piece that cannot be written: %v; %d are here", err, have.Count())
 	}
 	mend()

@@ -221,3 +221,16 @@ func TestNoSpaceIsRecognised(t *testing.T) {
 		t.Error("no error gave one")
 	}
 }
+
+// What a disk refuses is told apart: it is full, it fails, or the store is closing.
+func TestWhatCannotBeWritten(t *testing.T) {
+	for err, want := range map[error]error{syscall.ENOSPC: peer.ErrNoSpace, syscall.EIO: peer.ErrDisk, syscall.EROFS: peer.ErrDisk, ErrClosed: ErrClosed} {
+		got := unwritable(err)
+		if !errors.Is(got, want) || !errors.Is(got, err) || want != peer.ErrDisk && errors.Is(got, peer.ErrDisk) {
+			t.Errorf("%v gave %v, want %v", err, got, want)
+		}
+	}
+	if unwritable(nil) != nil {
+		t.Error("no error gave one")
+	}
+}
