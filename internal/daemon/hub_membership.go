@@ -14,6 +14,7 @@ import (
 	"github.com/p2pd/p2pd/internal/kubernetes"
 	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
 // The modes of a scheduler's membership.
@@ -89,6 +90,9 @@ func (c HubMembership) bans() (*member.Bans, error) {
 	}
 	return member.OpenBans(c.KeyFile + ".bans")
 }
+
+// Tickets are renewed after half of their life.
+var _ [0]struct{} = [member.TicketLife/2 - scheduler.TicketRenew]struct{}{}
 
 // fence is how a scheduler is closed; zero if it is open.
 type fence struct {

@@ -16,12 +16,6 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-const (
-	// summaryEvery is how often the scheduler hears of running downloads.
-	// It only needs to see trends; HAVE goes from peer to peer.
-	summaryEvery = time.Second
-)
-
 // Config is what a Peer is made of. Store and Network must be set.
 type Config struct {
 	// Self is how others reach this peer.
@@ -247,25 +241,6 @@ func (p *Peer) tell(e scheduler.Event) bool {
 	}
 	s.Send(e)
 	return true
-}
-
-// summarise sends one Summary of all running downloads.
-func (p *Peer) summarise(ctx context.Context) {
-	var blobs []scheduler.Progress
-	for _, d := range p.all() {
-		reply := make(chan scheduler.Progress, 1)
-		d.post(func() { reply <- d.progress() })
-		select {
-		case pr := <-reply:
-			blobs = append(blobs, pr)
-		case <-d.stopping:
-		case <-ctx.Done():
-			return
-		}
-	}
-	if len(blobs) > 0 {
-		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
-	}
 }
 
 // Decide takes one decision of the scheduler. It does not block for long.

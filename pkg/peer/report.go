@@ -1,12 +1,17 @@
 package peer
 
 import (
+	"context"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// What a download tells the scheduler: that it is in the swarm, and how it fares.
+// What the scheduler is told of downloads: that they are in the swarm, and how they fare.
+
+// summaryEvery is how often the scheduler hears of running downloads.
+// It only needs to see trends; HAVE goes from peer to peer.
+const summaryEvery = time.Second
 
 // join tells the scheduler that this peer is in the swarm, and what it has.
 func (d *download) join() {
@@ -76,4 +81,23 @@ func (d *download) report(stalled bool) {
 	p := d.progress()
 	p.Stalled = stalled
 	d.p.tell(scheduler.Summary{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Progress{p}})
+}
+
+// summarise sends one Summary of all running downloads.
+func (p *Peer) summarise(ctx context.Context) {
+	var blobs []scheduler.Progress
+	for _, d := range p.all() {
+		reply := make(chan scheduler.Progress, 1)
+		d.post(func() { reply <- d.progress() })
+		select {
+		case pr := <-reply:
+			blobs = append(blobs, pr)
+		case <-d.stopping:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if len(blobs) > 0 {
+		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
+	}
 }
