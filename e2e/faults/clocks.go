@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,5 +50,5 @@ func (s *stage) breakDisk(i int) (ending, error) {
 	if err != nil {
 		return nil, err
 	}
-	return end, errors.Join(f.Close())
+	return end, f.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/p2pd/p2pd/e2e/lab"
@@ -103,7 +102,7 @@ func filter(ctx context.Context, netns, name string, rules ...string) (ending, e
 	fmt.Fprintf(&text, "add %s;", table)
 	for _, hook := range []string{"input", "output"} {
 		fmt.Fprintf(&text, "add chain inet %s %s { type filter hook %s priority 0; };", name, hook, hook)
-		for _, rule := range slices.Clone(rules) {
+		for _, rule := range rules {
 			fmt.Fprintf(&text, "add rule inet %s %s %s;", name, hook, rule)
 		}
 	}
