@@ -224,10 +224,16 @@ func TestNoSpaceIsRecognised(t *testing.T) {
 
 // What a disk refuses is told apart: it is full, it fails, or the store is closing.
 func TestWhatCannotBeWritten(t *testing.T) {
-	for err, want := range map[error]error{syscall.ENOSPC: peer.ErrNoSpace, syscall.EIO: peer.ErrDisk, syscall.EROFS: peer.ErrDisk, ErrClosed: ErrClosed} {
+	kinds := []error{peer.ErrNoSpace, peer.ErrDisk, ErrClosed}
+	for err, kind := range map[error]int{syscall.ENOSPC: 0, syscall.EIO: 1, syscall.EROFS: 1, ErrClosed: 2} {
 		got := unwritable(err)
-		if !errors.Is(got, want) || !errors.Is(got, err) || want != peer.ErrDisk && errors.Is(got, peer.ErrDisk) {
-			t.Errorf("%v gave %v, want %v", err, got, want)
+		for i, one := range kinds {
+			if errors.Is(got, one) != (i == kind) {
+				t.Errorf("%v gave %v; that it is %q: %v", err, got, one, i != kind)
+			}
+		}
+		if !errors.Is(got, err) {
+			t.Errorf("%v gave %v", err, got)
 		}
 	}
 	if unwritable(nil) != nil {
