@@ -46,19 +46,24 @@ var errSlow = errors.New("the registry is slow to answer")
 
 // askBeside asks the origin, and if that takes long the cluster too.
 func (g *Gate) askBeside(ctx context.Context, as Subject, who Caller, q Question, r Request) (Found, error) {
+	fl, err := g.ask(ctx, as, who, q)
+	if err != nil {
+		return Found{}, err
+	}
+	defer g.flights.leave(fl)
 	if g.cfg.Commons == nil || r.Kind == Tag {
-		return g.ask(ctx, as, who, q)
+		return fl.wait(ctx)
 	}
 	limited, cancel := context.WithTimeout(ctx, recallFrom)
 	defer cancel()
-	found, err := g.ask(limited, as, who, q)
+	found, err := fl.wait(limited)
 	switch {
 	case err == nil || limited.Err() == nil || ctx.Err() != nil:
 		return found, err
 	case g.recalled(ctx, r):
 		return Found{}, errSlow
 	}
-	return g.ask(ctx, as, who, q) // waits on: the question is still open
+	return fl.wait(ctx)
 }
 
 // recalled reports whether the cluster knows what the table does not: that

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -12,41 +13,39 @@ type flightKey struct {
 	question Question
 }
 
-// lateFrom is how long a question must have been under way, when the last who
-// waited for it leaves, to be brought to its end all the same: a registry that
-// is far away may take longer to greet than a client waits for its first byte,
-// and would never be got to know otherwise. The next client finds the answer.
-const lateFrom = time.Second
+const (
+	// lateFrom is how long a question must have been at its registry, when the
+	// last who waited for it leaves, to be brought to its end all the same: a
+	// registry that is far away may take longer to greet than a client waits
+	// for its first byte, and would never be got to know otherwise. The next
+	// client finds the answer.
+	lateFrom = time.Second
+	// maxQueued bounds the questions that wait for one at a registry to end:
+	// one for each request that the mirror answers at once, which waits for
+	// one question at a time. Each may hold a credential of 16 KiB.
+	maxQueued = 512
+)
 
-// flight is one question under way. All who want its answer wait for it; when
-// the last of them leaves early, it ends.
+// errCrowded ends a question for which there is no room in the queue.
+var errCrowded = errors.New("too many questions wait for registries that do not answer")
+
+// flight is one question under way: in the queue first, then at its registry.
+// All who want its answer wait for it; when the last of them leaves early, it
+// ends.
 type flight struct {
-	done    chan struct{} // closed once found and err are set
-	found   Found
-	err     error
-	began   time.Time
-	cancel  context.CancelFunc
-	waiters int // guarded by flights.mu
+	key    flightKey
+	done   chan struct{} // closed once found and err are set
+	found  Found
+	err    error
+	cancel context.CancelFunc
+
+	// guarded by flights.mu
+	waiters int
+	asked   time.Time // zero while it is in the queue
 }
 
-// flights are the questions under way.
-type flights struct {
-	slots chan struct{} // one entry a question at the origin
-
-	mu      sync.Mutex
-	running map[flightKey]*flight
-}
-
-func newFlights(limit int) *flights {
-	return &flights{slots: make(chan struct{}, limit), running: make(map[flightKey]*flight)}
-}
-
-// do asks by ask, unless the same question is under way, and waits for the
-// answer within ctx. ask's context lives as long as somebody waits, and past
-// lateFrom for as long as ask likes.
-func (f *flights) do(ctx context.Context, key flightKey, ask func(context.Context) (Found, error)) (Found, error) {
-	fl := f.join(ctx, key, ask)
-	defer f.leave(key, fl)
+// wait is the answer, or what ends ctx before there is one.
+func (fl *flight) wait(ctx context.Context) (Found, error) {
 	select {
 	case <-fl.done:
 		return fl.found, fl.err
@@ -55,51 +54,81 @@ func (f *flights) do(ctx context.Context, key flightKey, ask func(context.Contex
 	}
 }
 
-func (f *flights) join(ctx context.Context, key flightKey, ask func(context.Context) (Found, error)) *flight {
+// flights are the questions under way.
+type flights struct {
+	slots chan struct{} // one entry a question at a registry
+
+	mu      sync.Mutex // guards what follows
+	running map[flightKey]*flight
+	queued  int // flights that have no slot yet
+}
+
+func newFlights(limit int) *flights {
+	return &flights{slots: make(chan struct{}, limit), running: make(map[flightKey]*flight)}
+}
+
+// join has the caller wait for a question: the same one that is under way, or
+// one that begins, by ask. The caller must leave the flight. ask's context
+// lives as long as somebody waits, and past lateFrom for as long as ask likes.
+// It fails with errCrowded if there is no room in the queue.
+func (f *flights) join(ctx context.Context, key flightKey, ask func(context.Context) (Found, error)) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl := f.running[key]; fl != nil {
 		fl.waiters++
-		return fl
+		return fl, nil
+	}
+	if f.queued >= maxQueued {
+		return nil, errCrowded
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl := &flight{done: make(chan struct{}), began: time.Now(), cancel: cancel, waiters: 1}
+	fl := &flight{key: key, done: make(chan struct{}), cancel: cancel, waiters: 1}
 	f.running[key] = fl
-	go func() { // ends with ask, which has a limit of its own
+	f.queued++
+	go func() { // ends with ask, which has a limit of its own, or in the queue
 		defer cancel()
-		fl.found, fl.err = f.inTurn(ctx, ask)
+		fl.found, fl.err = f.inTurn(ctx, fl, ask)
 		f.mu.Lock()
-		f.drop(key, fl)
+		f.drop(fl)
 		f.mu.Unlock()
 		close(fl.done)
 	}()
-	return fl
+	return fl, nil
 }
 
 // inTurn waits for its turn and asks.
-func (f *flights) inTurn(ctx context.Context, ask func(context.Context) (Found, error)) (Found, error) {
+func (f *flights) inTurn(ctx context.Context, fl *flight, ask func(context.Context) (Found, error)) (Found, error) {
+	var turn bool
 	select {
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()
-		return ask(ctx)
+		turn = true
 	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	f.queued--
+	fl.asked = time.Now()
+	f.mu.Unlock()
+	if !turn {
 		return Found{}, context.Cause(ctx)
 	}
+	return ask(ctx)
 }
 
-// leave ends a young question that nobody waits for any more.
-func (f *flights) leave(key flightKey, fl *flight) {
+// leave takes back one join. It ends a question that nobody waits for any
+// more, unless it has been at its registry for long.
+func (f *flights) leave(fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fl.waiters--; fl.waiters == 0 && time.Since(fl.began) < lateFrom {
+	if fl.waiters--; fl.waiters == 0 && (fl.asked.IsZero() || time.Since(fl.asked) < lateFrom) {
 		fl.cancel()
-		f.drop(key, fl)
+		f.drop(fl)
 	}
 }
 
 // drop forgets fl unless another has taken its place; f.mu is held.
-func (f *flights) drop(key flightKey, fl *flight) {
-	if f.running[key] == fl {
-		delete(f.running, key)
+func (f *flights) drop(fl *flight) {
+	if f.running[fl.key] == fl {
+		delete(f.running, fl.key)
 	}
 }

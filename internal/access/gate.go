@@ -44,7 +44,8 @@ type Config struct {
 	Commons Commons
 	// ProofTimeout bounds one question; 0 is 5 s.
 	ProofTimeout time.Duration
-	// MaxProofs bounds the questions at once; 0 is 32.
+	// MaxProofs bounds the questions at once; 0 is 32. Others wait for one
+	// of them to end.
 	MaxProofs int
 	Now       func() time.Time // nil is time.Now
 	Log       *slog.Logger     // nil discards
@@ -195,10 +196,11 @@ func (g *Gate) decide(r Request) Step {
 }
 
 // ask puts one question to the origin, for all who wait for the answer, and
-// has the table learn it. Errors are a *RefusedError that has been learned, ctx's
-// own, or mean that the origin could not be asked.
-func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (Found, error) {
-	return g.flights.do(ctx, flightKey{as, q}, func(ctx context.Context) (Found, error) {
+// has the table learn it. The caller must leave the flight, whose errors are a
+// *RefusedError that has been learned, or mean that the origin could not be
+// asked; so does ask's own.
+func (g *Gate) ask(ctx context.Context, as Subject, who Caller, q Question) (*flight, error) {
+	return g.flights.join(ctx, flightKey{as, q}, func(ctx context.Context) (Found, error) {
 		limited, cancel := context.WithTimeout(ctx, g.cfg.ProofTimeout)
 		defer cancel()
 		g.stats.asked.Add(1)
