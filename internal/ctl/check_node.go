@@ -108,7 +108,7 @@ func (k *checkup) storeRoom(context.Context) (string, error) {
 	case n.CacheCapacity <= 0:
 		return "", errors.New("the store may hold nothing: raise store.capacity, or free space on the disk")
 	case n.DiskRoom != nil && *n.DiskRoom+n.CacheBytes <= 0:
-		return "", errors.New("the store can keep nothing: its disk has less free than store.keepFree and store.keepFreeShare leave to others, so that every blob goes past it and is shared with nobody. Free space there, name another disk in store.path, or lower those two")
+		return "", errors.New("the store can keep nothing: its disk has less free space than store.keepFree reserves for others, so every blob goes past it and is shared with no other node. Free space there, name another disk in store.path, or lower store.keepFree")
 	case n.NoRoom > 0:
 		return "", warn("%d times a blob had no room in the store, of which %s of %s are used, and was shared with nobody: raise store.capacity above the largest layer, or free space on its disk", n.NoRoom, bytesText(n.CacheBytes), bytesText(n.CacheCapacity))
 	}
