@@ -206,7 +206,7 @@ func jenkins(t *testing.T) string {
 // the labels of the chart's pods.
 func TestExamplesNameWhatIsThere(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../README.md")
+	metrics, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestExamplesNameWhatIsThere(t *testing.T) {
 		}
 		for _, name := range metric.FindAllString(string(text), -1) {
 			name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
-			if !strings.Contains(string(readme), "`"+name) {
+			if !strings.Contains(string(metrics), "`"+name) {
 				t.Errorf("%s: there is no metric %s", file, name)
 			}
 		}

@@ -94,9 +94,9 @@ func has(m map[string]any, key []string) bool {
 	return ok && has(inner, key[1:])
 }
 
-// The README's tables have every key, its variable and its default.
-func TestTheReadmeHasEveryKey(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
+// The tables of docs/configuration.md have every key, its variable and its default.
+func TestTheDocumentHasEveryKey(t *testing.T) {
+	b, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestTheReadmeHasEveryKey(t *testing.T) {
 			row := fmt.Sprintf("| `%s` | `--%s` | `%s` | `%s` |", key, flag.Name, envName(p.prefix, flag.Name), def)
 			row = strings.Replace(row, "` `", "", 1)
 			if !strings.Contains(string(b), row) {
-				t.Errorf("README.md does not have %s", row)
+				t.Errorf("docs/configuration.md does not have %s", row)
 			}
 		}
 	}

@@ -37,16 +37,16 @@ func ours(page string) map[string]string {
 	return all
 }
 
-// The README tells of every metric of p2pd and the scheduler.
-func TestTheReadmeHasEveryMetric(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// docs/metrics.md tells of every metric of p2pd and the scheduler.
+func TestTheDocumentHasEveryMetric(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := ours(metricsPage(t))
 	for name := range found {
-		if !strings.Contains(string(readme), "`"+name+"`") && !strings.Contains(string(readme), "`"+name+"{") {
-			t.Errorf("README.md does not have %s", name)
+		if !strings.Contains(string(text), "`"+name+"`") && !strings.Contains(string(text), "`"+name+"{") {
+			t.Errorf("docs/metrics.md does not have %s", name)
 		}
 	}
 	if len(found) < 40 {
