@@ -37,10 +37,10 @@ func TestTroubleshootingQuotesThePrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, said, found := strings.Cut(string(text), "\n## What is said\n")
+	_, said, found := strings.Cut(string(text), "\n## Messages\n")
 	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(said, -1)
 	if !found || len(rows) < 10 {
-		t.Fatalf("docs/troubleshooting.md explains %d messages below \"What is said\"", len(rows))
+		t.Fatalf("docs/troubleshooting.md explains %d messages below \"Messages\"", len(rows))
 	}
 	code := programText(t)
 	for _, row := range rows {
