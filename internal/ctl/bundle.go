@@ -40,13 +40,13 @@ func (c *cli) bundleCommand() *cobra.Command {
 	var out, configs, certs string
 	var metrics []string
 	cmd := &cobra.Command{
-		Use: "support-bundle", Short: "Gather what helps to find a fault into one file, without secrets",
-		Long: `Write a tar.gz with what the scheduler and this node's p2pd tell of themselves: their
-state, swarms, peers, downloads, cache, what is remembered of pulls, and metrics; and with
-their configuration and containerd's hosts.toml files, in which what looks like a secret
-is struck out. Read it before you give it away: it names images, hosts and addresses.
+		Use: "support-bundle", Short: "Gather diagnostics into one file, without secrets",
+		Long: `Write a tar.gz with the state of the scheduler and of this node's p2pd: swarms, peers,
+downloads, cache, the history of recent pulls, and metrics. It also holds their
+configuration and containerd's hosts.toml files, with everything that looks like a secret
+struck out. Read it before you pass it on: it names images, hosts and addresses.
 
-What does not answer is left out, and named in errors.txt.`,
+A program that does not answer is left out, and named in errors.txt.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			now := time.Now()
@@ -69,7 +69,7 @@ What does not answer is left out, and named in errors.txt.`,
 		}),
 	}
 	fs := cmd.Flags()
-	fs.StringVarP(&out, "file", "f", "", "where to write it; it must not be there")
+	fs.StringVarP(&out, "file", "f", "", "where to write it; the file must not exist")
 	fs.StringVar(&configs, "config-dir", "/etc/p2pd", "`folder` with the configuration of scheduler and p2pd")
 	fs.StringVar(&certs, "certs-dir", "/etc/containerd/certs.d", "`folder` with containerd's hosts.toml files")
 	fs.StringSliceVar(&metrics, "metrics", []string{"http://127.0.0.1:7303/metrics", "http://127.0.0.1:7311/metrics"}, "`addresses` of metrics")

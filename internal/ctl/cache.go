@@ -14,7 +14,7 @@ import (
 
 func (c *cli) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "cache", Short: "What this node's p2pd holds",
+		Use: "cache", Short: "Show and change what this node's p2pd holds",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -24,7 +24,7 @@ func (c *cli) cacheCommand() *cobra.Command {
 
 func (c *cli) cacheLsCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List blobs, what was used last first",
+		Use: "ls", Aliases: []string{"list"}, Short: "List blobs, the most recently used first",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.p2pd()
@@ -81,9 +81,9 @@ func (cl *client) heldDigest(ctx context.Context, text string) (string, error) {
 func (c *cli) verifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "verify [DIGEST...]", Short: "Read blobs again and check their digests",
-		Long: `Read blobs of the store again and check their digests; without DIGEST all whole ones. One
-that is damaged is removed, and fetched again when somebody asks. It reads as fast as
-the disk can. The exit code is 1 if something was damaged.`,
+		Long: `Read blobs of the store again and check their digests; without DIGEST all whole ones. A
+damaged blob is removed, and fetched again when a client asks for it. It reads as fast as
+the disk allows. The exit code is 1 if a blob was damaged.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("timeout") {
@@ -138,9 +138,9 @@ func (c *cli) pruneCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "prune", Short: "Remove blobs from the store",
-		Long: `Remove blobs from p2pd's own store that nobody uses now. p2pd makes room by itself when
-it needs it, so this is for disks that others need. Say what is to go: --all, --unused-for,
---spare or --partial; several of them together are what all of them name.`,
+		Long: `Remove blobs that are not in use from p2pd's own store. p2pd makes room by itself when it
+needs it, so this is for disks that other programs need. Choose what to remove with --all,
+--unused-for, --spare or --partial; several of them together remove what matches all of them.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			if !all && ask.UnusedFor == "" && !ask.Spare && !ask.Partial {
@@ -158,11 +158,11 @@ it needs it, so this is for disks that others need. Say what is to go: --all, --
 		}),
 	}
 	fs := cmd.Flags()
-	fs.BoolVar(&all, "all", false, "all that nobody uses")
-	fs.StringVar(&ask.UnusedFor, "unused-for", "", "what was not used for so `long`, such as 24h")
-	fs.BoolVar(&ask.Spare, "spare", false, "what containerd holds too")
-	fs.BoolVar(&ask.Partial, "partial", false, "what is not whole")
-	fs.BoolVar(&ask.DryRun, "dry-run", false, "remove nothing, show what would go")
+	fs.BoolVar(&all, "all", false, "all that are not in use")
+	fs.StringVar(&ask.UnusedFor, "unused-for", "", "those not used for this `long`, such as 24h")
+	fs.BoolVar(&ask.Spare, "spare", false, "those that containerd holds too")
+	fs.BoolVar(&ask.Partial, "partial", false, "those that are not whole")
+	fs.BoolVar(&ask.DryRun, "dry-run", false, "remove nothing, show what would be removed")
 	return cmd
 }
 

@@ -118,20 +118,20 @@ func (c *cli) checkCommand() *cobra.Command {
 	k := &checkup{cli: c}
 	var pre bool
 	cmd := &cobra.Command{
-		Use: "check", Short: "Look at the whole chain on this node, from registry to containerd, and say what is wrong",
-		Long: `Look whether this node can pull through p2pd, and say what is wrong and what to do. With
---image it is tried: the registry is asked with the credentials of docker login, and the
+		Use: "check", Short: "Check the whole chain on this node, from registry to containerd, and say what is wrong",
+		Long: `Check whether this node can pull through p2pd, and say what is wrong and what to do. With
+--image a pull is tried: the registry is asked with the credentials of docker login, and the
 image's smallest layer is pulled through p2pd and from the registry, and compared.
 
-With --start as well, the container runtime is asked as a kubelet asks it: to pull the
-image, and to start a container from it in the node's network; both are removed again.
+With --start as well, the container runtime is asked as a kubelet would ask it to pull the
+image and to start a container from it in the node's network; both are removed again.
 
 With --fresh, the image gets a layer of random bytes on top and is pushed to a repository of
-yours first, so that nobody can have it; it is removed from there at the end, where the
-registry allows that. With --every the check is made again and again, as a canary, until it is
-ended; with --metrics Prometheus can ask how that went.
+yours first, so that no node can have it; it is removed from there at the end, where the
+registry allows that. With --every the check is repeated, as a canary, until it is stopped;
+with --metrics Prometheus can read the results.
 
-With --pre it looks whether p2pd can be installed.`,
+With --pre it checks whether p2pd can be installed.`,
 		Example: `  p2pctl check
   p2pctl check --image registry.example/app:1.2 -o json
   p2pctl check --image registry.example/canary:1 --start --command /bin/true
@@ -165,16 +165,16 @@ With --pre it looks whether p2pd can be installed.`,
 	k.reg.flags(cmd)
 	fs := cmd.Flags()
 	fs.BoolVar(&pre, "pre", false, "before p2pd is installed")
-	fs.BoolVar(&k.strict, "strict", false, "a warning ends it with 1, too")
-	fs.StringVar(&k.at, "mirror", defaultMirror, "`IP:PORT` where p2pd's mirror is meant to be, for while p2pd does not tell")
+	fs.BoolVar(&k.strict, "strict", false, "exit with 1 on a warning, too")
+	fs.StringVar(&k.at, "mirror", defaultMirror, "`IP:PORT` of p2pd's mirror, used while p2pd itself does not answer")
 	fs.StringVar(&k.image, "image", "", "`image` to try a pull with")
 	fs.BoolVar(&k.start, "start", false, "have the container runtime pull the image and start a container from it")
 	fs.StringVar(&k.criSocket, "cri-socket", "/run/containerd/containerd.sock", "`file` where the container runtime answers, for --start and for its version")
 	fs.StringSliceVar(&k.command, "command", nil, "what to run in it, with commas between words; none: what the image says")
-	fs.StringVar(&k.fresh.repository, "fresh", "", "`repository` to push the image to, with a layer that nobody has, before it is pulled")
+	fs.StringVar(&k.fresh.repository, "fresh", "", "`repository` to push the image to, with a layer that no node has, before it is pulled")
 	fs.Int64Var(&k.fresh.size, "fresh-size", freshDefault, "`bytes` of that layer")
-	fs.DurationVar(&k.every, "every", 0, "check again and again, so often, until ended")
-	fs.StringVar(&k.metricsAt, "metrics", "", "`[HOST]:PORT` where Prometheus can ask how it went, with --every")
+	fs.DurationVar(&k.every, "every", 0, "repeat the check at this interval, until interrupted")
+	fs.StringVar(&k.metricsAt, "metrics", "", "`[HOST]:PORT` where Prometheus can read the results, with --every")
 	fs.StringVar(&k.files.Root, "root", "/", "where the node's file `system` is seen, for instance /host in a container")
 	fs.StringVar(&k.files.ContainerdConfig, "containerd-config", setup.DefaultContainerdConfig, "containerd's configuration `file`, below --root")
 	return cmd

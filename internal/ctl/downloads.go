@@ -13,7 +13,7 @@ import (
 
 func (c *cli) downloadsCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
-		Use: "downloads", Short: "What is arriving at this node, from whom, how fast",
+		Use: "downloads", Short: "List running downloads of this node, with their sources and rates",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.p2pd()

@@ -28,15 +28,14 @@ type stories struct {
 func (c *cli) explainCommand() *cobra.Command {
 	var reg registry
 	cmd := &cobra.Command{
-		Use: "explain [DIGEST|IMAGE]", Short: "What became of a pull on this node: who gave what, waits, decisions, refusals",
-		Long: `Tell what happened to a blob or an image on this node, as far as p2pd remembers: when it
-was asked for, whom the scheduler introduced, which reads from the registry were granted
-and why, who gave how many bytes, waits, refusals and what can be done about them.
+		Use: "explain [DIGEST|IMAGE]", Short: "Explain a pull on this node: sources, waits, decisions, refusals",
+		Long: `Explain what happened to a blob or an image on this node, as far as p2pd remembers: when it
+was asked for, which peers the scheduler introduced, which reads from the registry were
+granted and why, how many bytes each source sent, waits, refusals and what to do about them.
 
-DIGEST may be the first digits of one. For an IMAGE, its tag, its manifest and its layers
-are explained, after a waterfall of when each arrived; what layers it has, the registry is
-asked. Without either, what can be
-explained is listed.`,
+DIGEST may be shortened to its first digits. For an IMAGE, its tag, manifest and layers are
+explained, after a waterfall of when each arrived; the registry is asked for the list of its
+layers. Without an argument, all blobs and tags that can be explained are listed.`,
 		Example: `  p2pctl explain
   p2pctl explain 4f53cda18c2b
   p2pctl explain registry.example/app:1.2`,

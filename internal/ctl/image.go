@@ -70,7 +70,7 @@ type finding struct {
 
 func (c *cli) imageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "image", Short: "Look at images in their registries",
+		Use: "image", Short: "Inspect images in their registries",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -83,8 +83,8 @@ func (c *cli) analyzeCommand() *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
 		Use: "analyze IMAGE [NEXT]", Short: "The layers of an image, what the next one shares with it, and what could be better",
-		Long: `Show the layers of an image, as its registry has it. With a second one, say how many
-bytes a node that has the first fetches for the second, and what broke their sharing.
+		Long: `Show the layers of an image as its registry has it. With a second image, say how many
+bytes a node that has the first must fetch for the second, and why layers are not shared.
 
 The registry is asked with the credentials that docker login keeps.`,
 		Example: `  p2pctl image analyze registry.example/app:1.2
@@ -105,7 +105,7 @@ The registry is asked with the credentials that docker login keeps.`,
 		}),
 	}
 	reg.flags(cmd)
-	cmd.Flags().BoolVar(&strict, "strict", false, "end with 1 if there is a finding")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 if there is a finding")
 	return cmd
 }
 

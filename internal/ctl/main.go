@@ -106,16 +106,16 @@ func Command(calledAs string) *cobra.Command {
 	c := &cli{}
 	root := &cobra.Command{
 		Use:   "p2pctl",
-		Short: "See what p2pd and its scheduler do, and change it",
+		Short: "Inspect and control p2pd and its scheduler",
 		Long: `p2pctl asks a scheduler for swarms and peers, and the p2pd of this node for its
 downloads, its cache, and what became of a pull.
 
-By default it asks at their sockets on this machine, which belong to whoever runs
+By default it asks at their sockets on this machine, which belong to the user that runs
 the programs; so run it as root there. From elsewhere, forward a port to a scheduler
 whose admin.listen is on loopback, and name its token with --token-file.
 
-Exit codes: 0 all is well, 1 something failed or was found, 2 bad usage, 3 who should
-answer cannot be reached.`,
+Exit codes: 0 all is well, 1 something failed or was found, 2 bad usage, 3 the scheduler
+or p2pd cannot be reached.`,
 		Example: `  p2pctl status
   p2pctl swarm ls --active
   p2pctl swarm top 4f53cda18c2b
@@ -131,9 +131,9 @@ answer cannot be reached.`,
 	fs := root.PersistentFlags()
 	fs.StringVar(&c.server, "server", fromEnv("P2PD_SERVER", defaultServer), "where the scheduler answers: unix:///`PATH` or 127.0.0.1:PORT [P2PD_SERVER]")
 	fs.StringVar(&c.node, "node", fromEnv("P2PD_NODE", defaultNode), "where this node's p2pd answers: unix:///`PATH` [P2PD_NODE]")
-	fs.StringVar(&c.tokenFile, "token-file", fromEnv("P2PD_TOKEN_FILE", ""), "`file` with the admin token, where an address is no socket [P2PD_TOKEN_FILE]")
+	fs.StringVar(&c.tokenFile, "token-file", fromEnv("P2PD_TOKEN_FILE", ""), "`file` with the admin token, for an address that is not a socket [P2PD_TOKEN_FILE]")
 	fs.StringVarP(&c.output, "output", "o", "table", "`format`: "+strings.Join(formats, ", "))
-	fs.BoolVar(&c.noHeaders, "no-headers", false, "leave the headings of tables out")
+	fs.BoolVar(&c.noHeaders, "no-headers", false, "print tables without headings")
 	fs.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for an answer")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

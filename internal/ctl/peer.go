@@ -15,7 +15,7 @@ import (
 
 func (c *cli) peerCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "peer", Short: "The p2pd of all nodes, as the scheduler sees them",
+		Use: "peer", Short: "Show, ban and unban peers: the p2pd of all nodes, as the scheduler sees them",
 		Aliases: []string{"peers"}, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -40,7 +40,7 @@ func (c *cli) peerLsCommand() *cobra.Command {
 			})
 		}),
 	})
-	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0: all")
+	cmd.Flags().IntVar(&limit, "limit", 0, "show at most this many; 0: all")
 	return cmd
 }
 
@@ -72,7 +72,7 @@ func connected(at *time.Time) string {
 func (c *cli) peerShowCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
 		Use: "show PEER", Short: "Show one peer and the swarms that it is a member of",
-		Long: "Show one peer and the swarms that it is a member of. PEER may be the end of an ID, or the name of a node.",
+		Long: "Show one peer and the swarms that it is a member of. PEER may be the last characters of an ID, or the name of a node.",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, err := c.scheduler()
@@ -161,10 +161,10 @@ func (c *cli) banCommand() *cobra.Command {
 	var ask api.BanRequest
 	cmd := &cobra.Command{
 		Use: "ban PEER", Short: "Close all swarms to a peer for a while",
-		Long: `Close all swarms of this scheduler to a peer. Its neighbours part from it, what it was
-to read from registries is read by others, and its requests to join are not heard. It is
-no wall: what the peer knows it knows, and peers that find each other without a scheduler
-still find it.`,
+		Long: `Close all swarms to a peer, at every scheduler of the cluster. Its neighbours drop it, its
+leases on registries go to other peers, and its requests to join are refused. In a closed
+cluster every peer is told, and drops it within five seconds. In an open cluster peers that
+find each other without a scheduler can still find it.`,
 		Example: `  p2pctl peer ban 12D3KooW… --for 24h --reason "its disk is broken"`,
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
@@ -177,7 +177,7 @@ still find it.`,
 		}),
 	}
 	cmd.Flags().StringVar(&ask.For, "for", "1h", "how long, at most 720h")
-	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why, for people")
+	cmd.Flags().StringVar(&ask.Reason, "reason", "", "reason, shown to operators")
 	return cmd
 }
 

@@ -21,7 +21,7 @@ const waitEvery = time.Second
 
 func (c *cli) preheatCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "preheat", Short: "Bring images to nodes before anybody pulls them",
+		Use: "preheat", Short: "Bring images to nodes before they are pulled",
 		Aliases: []string{"preheats"}, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,12 +38,12 @@ func (c *cli) preheatCreateCommand() *cobra.Command {
 REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@DIGEST; the scheduler must list the
 registry in preheat.registries, and the nodes must read from it.
 
-With --login, the credential that docker login left on this machine goes along. The
-scheduler trades it for a token that pulls this repository alone, tells that to the
+With --login, the credential that docker login left on this machine is sent along. The
+scheduler exchanges it for a token that can only pull this repository, gives that to the
 nodes that fetch, and keeps neither once the job has ended.
 
-With --wait, the exit code is 1 unless every node that was chosen has all of it. To
-end the wait does not end the job.`,
+With --wait, the exit code is 1 unless every chosen node has the whole image. Interrupting
+the wait does not cancel the job.`,
 		Example: `  p2pctl preheat create registry.example/prod/app:v7 --wait
   p2pctl preheat create registry.example/prod/app:v7 --all --zones a,b --platform linux/arm64
   p2pctl preheat create registry.example/prod/app:v7 --percentage 10 --login`,
@@ -77,7 +77,7 @@ end the wait does not end the job.`,
 	fs.StringSliceVar(&ask.Zones, "zones", nil, "only nodes of these `zones`; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Platforms, "platform", nil, "these `platforms`, as OS/ARCH[/VARIANT]; without any each node gets its own")
 	fs.StringVar(&ask.Timeout, "within", "", "`how long` it may take, such as 25m, which is the default")
-	fs.BoolVar(&wait, "wait", false, "wait for the end, and show how far it is")
+	fs.BoolVar(&wait, "wait", false, "wait for the end, and show progress")
 	fs.BoolVar(&login, "login", false, "read with the credential that docker login left here")
 	cmd.MarkFlagsMutuallyExclusive("all", "count", "percentage")
 	return cmd
@@ -144,7 +144,7 @@ func preheatPath(id int64) string { return "/preheats/" + strconv.FormatInt(id, 
 
 func (c *cli) preheatLsCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List the jobs that run, and those of the last day",
+		Use: "ls", Aliases: []string{"list"}, Short: "List running jobs, and those of the last day",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.scheduler()
@@ -182,7 +182,7 @@ func (c *cli) preheatShowCommand() *cobra.Command {
 
 func (c *cli) preheatCancelCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "cancel JOB", Short: "End a job; what nodes have of the image they keep",
+		Use: "cancel JOB", Short: "Cancel a job; nodes keep what they have of the image",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, id, err := c.preheatJob(args[0])

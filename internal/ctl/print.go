@@ -147,8 +147,8 @@ func cellWidth(s string) int {
 
 // watching adds --watch and --interval to a command.
 func (c *cli) watching(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVarP(&c.watch, "watch", "w", false, "show it again and again")
-	cmd.Flags().DurationVar(&c.interval, "interval", 2*time.Second, "how often, with --watch")
+	cmd.Flags().BoolVarP(&c.watch, "watch", "w", false, "repeat until interrupted")
+	cmd.Flags().DurationVar(&c.interval, "interval", 2*time.Second, "interval, with --watch")
 	return cmd
 }
 

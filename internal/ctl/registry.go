@@ -22,7 +22,7 @@ type registry struct {
 
 func (r *registry) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.platform, "platform", "linux/amd64", "which image of an index, as `OS/ARCH[/VARIANT]`")
-	cmd.Flags().BoolVar(&r.insecure, "insecure", false, "speak HTTP with the registry")
+	cmd.Flags().BoolVar(&r.insecure, "insecure", false, "use HTTP with the registry")
 }
 
 // parse reads the name of an image.

@@ -21,7 +21,7 @@ type statuses struct {
 
 func (c *cli) statusCommand() *cobra.Command {
 	return c.watching(&cobra.Command{
-		Use: "status", Short: "Whether the scheduler and this node's p2pd are well, in short",
+		Use: "status", Short: "Show the state of the scheduler and of this node's p2pd in brief",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			p := colours(cmd.OutOrStdout())

@@ -13,7 +13,7 @@ import (
 
 func (c *cli) swarmCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "swarm", Short: "The peers that hold or want a blob",
+		Use: "swarm", Short: "Show swarms: the peers that hold or want a blob",
 		Aliases: []string{"swarms"}, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,8 +38,8 @@ func (c *cli) swarmLsCommand() *cobra.Command {
 			})
 		}),
 	})
-	cmd.Flags().BoolVar(&active, "active", false, "only those in which somebody still misses something")
-	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0: all")
+	cmd.Flags().BoolVar(&active, "active", false, "only those in which a peer still lacks pieces")
+	cmd.Flags().IntVar(&limit, "limit", 0, "show at most this many; 0: all")
 	return cmd
 }
 
@@ -69,11 +69,11 @@ func (c *cli) swarmShowCommand() *cobra.Command {
 	var reg registry
 	cmd := c.watching(&cobra.Command{
 		Use: "show DIGEST|IMAGE", Short: "Show one swarm, or those of an image's layers",
-		Long: `Show one swarm: its zones, leases and members. DIGEST may be the first digits of one.
+		Long: `Show one swarm: its zones, leases and members. DIGEST may be shortened to its first digits.
 
-Of an IMAGE, written with its registry, tag or digest, the swarm of each of its layers is shown in a line, and of its
-manifest and configuration: how many hold or want it, and what they have. What layers it has,
-the registry is asked, with the credentials of docker login.`,
+For an IMAGE, written with its registry and its tag or digest, there is one line for the swarm of each
+layer, of the manifest and of the configuration: how many peers hold or want it, and what they
+have. The registry is asked for the list of layers, with the credentials of docker login.`,
 		Example: `  p2pctl swarm show 4f53cda18c2b
   p2pctl swarm show registry.example/app:1.2 --watch`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
@@ -96,7 +96,7 @@ the registry is asked, with the credentials of docker login.`,
 			})
 		}),
 	})
-	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many members; 0: all")
+	cmd.Flags().IntVar(&limit, "limit", 0, "show at most this many members; 0: all")
 	reg.flags(cmd)
 	return cmd
 }

@@ -25,13 +25,13 @@ const (
 func (c *cli) topCommand() *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
-		Use: "top [DIGEST]", Short: "Watch a swarm fill: peers by pieces, who gives, how fast",
-		Long: `Watch swarms. With DIGEST, or the first digits of one, each line is a peer and shows
-which pieces it has; without, each line is a swarm that still misses something.
+		Use: "top [DIGEST]", Short: "Watch a swarm fill: the pieces of each peer, sources and rates",
+		Long: `Watch swarms. With DIGEST, or its first digits, each line is a peer and shows
+which pieces it has; without, each line is a swarm in which a peer still lacks pieces.
 
   █ has all of the pieces there   ▓▒░ has some   ▪ a lease covers them, nobody has them   · missing
 
-Where standard output is no terminal, there is one line a time for each swarm.`,
+If standard output is not a terminal, one line for each swarm is printed at each interval.`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, err := c.scheduler()
@@ -47,8 +47,8 @@ Where standard output is no terminal, there is one line a time for each swarm.`,
 			return t.run(cmd.Context(), c.interval, count)
 		}),
 	}
-	cmd.Flags().DurationVar(&c.interval, "interval", time.Second, "how often it is looked at")
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "how often in all; 0: until it is ended")
+	cmd.Flags().DurationVar(&c.interval, "interval", time.Second, "how often to refresh")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "number of refreshes; 0: until interrupted")
 	return cmd
 }
 

@@ -22,7 +22,7 @@ type versions struct {
 func (c *cli) versionCommand() *cobra.Command {
 	var own bool
 	cmd := &cobra.Command{
-		Use: "version", Short: "The versions of p2pctl, the scheduler and this node's p2pd",
+		Use: "version", Short: "Show the versions of p2pctl, the scheduler and this node's p2pd",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			v := versions{Meta: api.Of("Versions"), Client: version(), Go: runtime.Version()}
@@ -48,7 +48,7 @@ func (c *cli) versionCommand() *cobra.Command {
 			return c.print(cmd.OutOrStdout(), shown{value: v, names: []string{v.Client}, tables: []table{{bare: true, columns: []column{left(""), left("")}, rows: rows}}})
 		}),
 	}
-	cmd.Flags().BoolVar(&own, "client", false, "that of p2pctl alone")
+	cmd.Flags().BoolVar(&own, "client", false, "only that of p2pctl")
 	return cmd
 }
 
