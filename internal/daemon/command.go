@@ -102,7 +102,7 @@ func hubProgram(name string, stderr io.Writer) program {
 that a cluster reads each byte from it once. It never sees a byte of content, and keeps
 nothing on disk but the cluster's key: after a restart the peers announce themselves again.`,
 		example: fmt.Sprintf(`  %[1]s --listen 0.0.0.0:7310
-  %[1]s token                       # prints what lets a node join
+  %[1]s token                       # prints a token that lets nodes join
   %[1]s --config /etc/p2pd/scheduler.yaml
   P2PSCHED_LOG_LEVEL=debug %[1]s`, name),
 		envPrefix: "P2PSCHED_", config: &cfg,
@@ -211,7 +211,7 @@ func (p program) command() *cobra.Command {
 		return nil
 	}
 	root.AddCommand(&cobra.Command{
-		Use: "check-config", Short: "Say whether the configuration is good, and end", Args: cobra.NoArgs,
+		Use: "check-config", Short: "Check the configuration, and exit", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := load(); err != nil {
 				return err

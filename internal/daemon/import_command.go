@@ -31,14 +31,14 @@ const (
 func importCommand(load func() (NodeConfig, error)) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use: "import ARCHIVE", Short: "Put an image from an archive into this node's store, for its swarm to have",
-		Long: `import reads what docker save or ctr images export wrote, or an OCI layout, as tar (gzipped or
-not), as folder, or from stdin if ARCHIVE is "-", and puts its blobs into the store of the p2pd
-that runs on this machine. Other nodes then have them from here.
+		Use: "import ARCHIVE", Short: "Put an image from an archive into this node's store, and offer it to other nodes",
+		Long: `import reads an archive of docker save or ctr images export, or an OCI layout, as a tar file (gzipped
+or not), as a folder, or from stdin if ARCHIVE is "-", and puts its blobs into the store of the p2pd
+that runs on this machine. Other nodes can then get them from here.
 
-Bytes give nobody a right: a client may pull the image by digest if the registry that it names
-says so, or if access.modes has that registry as open. Give the registry and repository with
---name to be told how it is pulled. A registry that exists nowhere will do, in mode open.
+Importing grants no rights: a client may pull the image by digest if the registry that it names
+allows it, or if access.modes has that registry as open. Name the registry and repository with
+--name to be told how to pull it. The registry need not exist in mode open.
 
 Exit codes: 0 done, 1 could not be done, 2 bad usage or configuration.`,
 		Example: `  docker save app:1 | p2pd import -

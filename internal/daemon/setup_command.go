@@ -52,11 +52,11 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 		return cmd
 	}
 	return []*cobra.Command{
-		command("setup", "Make a container runtime pull through p2pd", `setup adds p2pd to the runtime's configuration, before all other hosts: lines between two
-markers, every other byte stays. To do it again changes nothing; restore takes it back.`, runSetup),
-		command("restore", "Take back what setup did", `restore removes the lines that setup wrote, and the files and folders that it made. What others
-wrote meanwhile stays.`, runRestore),
-		command("status", "Say for which registries the container runtime asks p2pd", `status shows each registry that the runtime's configuration names, and whether p2pd is asked for it.`, runStatus),
+		command("setup", "Make a container runtime pull through p2pd", `setup adds p2pd to the runtime's configuration, before all other hosts, as lines between two
+markers; every other byte stays. Repeating it changes nothing; restore undoes it.`, runSetup),
+		command("restore", "Undo what setup did", `restore removes the lines that setup wrote, and the files and folders that it made. Other
+changes made meanwhile stay.`, runRestore),
+		command("status", "Show for which registries the container runtime asks p2pd", `status shows each registry that the runtime's configuration names, and whether p2pd is asked for it.`, runStatus),
 	}
 }
 

@@ -15,10 +15,10 @@ func tokenCommand(keyFile func() (string, error)) *cobra.Command {
 	var life time.Duration
 	cmd := &cobra.Command{
 		Use: "token", Short: "Print a token that lets nodes join the cluster", Args: cobra.NoArgs,
-		Long: `token makes a join token out of the cluster's key, which it makes too if there is none. Put it into
-a file on each node, readable for p2pd alone, and name that in membership.tokenFile. (p2pd has this
-command for nodes with an embedded scheduler.) Its ID, which
-goes to standard error, takes it back by membership.refuseTokens.`,
+		Long: `token prints a join token, made with the cluster's key; it creates that key if there is none. Put the
+token into a file on each node that only p2pd can read, and name the file in membership.tokenFile.
+(p2pd has this command for nodes with an embedded scheduler.) The token's ID goes to standard error:
+list it in membership.refuseTokens to revoke the token.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := keyFile()
 			if err != nil {
@@ -30,7 +30,7 @@ goes to standard error, takes it back by membership.refuseTokens.`,
 			return nil
 		},
 	}
-	cmd.Flags().DurationVar(&life, "ttl", 0, "how long the token lets nodes in; 0: for good")
+	cmd.Flags().DurationVar(&life, "ttl", 0, "how long the token lets nodes join; 0: it does not expire")
 	return cmd
 }
 
@@ -64,7 +64,7 @@ func pinCommand(keyFile func() (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "pin [CERTIFICATE]", Short: "Print the cluster's public key", Args: cobra.MaximumNArgs(1),
 		Long: `pin prints the public half of the cluster's key, for membership.clusterKeyFile of nodes whose tokens
-do not bring it; or the public key that a file with a certificate has. It is no secret.`,
+do not contain it; or the public key of the certificate in a file. It is not a secret.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				p, err := member.ReadPublic(args[0])
