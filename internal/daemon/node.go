@@ -23,6 +23,7 @@ import (
 	"github.com/p2pd/p2pd/internal/tracing"
 	"github.com/p2pd/p2pd/internal/transport"
 	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -74,6 +75,7 @@ func (n *Node) open() (err error) {
 	s, p := n.cfg.Store, n.cfg.Peer
 	if n.store, err = store.Open(store.Config{
 		Dir: s.Path, Capacity: int64(s.Capacity), KeepFree: int64(s.KeepFree.Bytes), KeepFreeShare: s.KeepFree.Percent / 100, Logger: n.log,
+		Gone: func(d piece.Digest) { n.peer.Withdraw(d) },
 	}); err != nil {
 		return fmt.Errorf("store.path: %w", err)
 	}

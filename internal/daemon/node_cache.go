@@ -90,7 +90,6 @@ func (a *asked) verify(ctx context.Context, d piece.Digest) (api.Verdict, error)
 			v.Message += "; " + err.Error()
 		} else {
 			v.Message += "; it was removed, and is fetched again when somebody asks"
-			a.n.peer.Withdraw(d)
 		}
 	}
 	return v, nil
@@ -139,14 +138,11 @@ func (a *asked) Remove(_ context.Context, d piece.Digest) (api.PruneResult, erro
 	return api.PruneResult{}, web.NotHeld(d)
 }
 
-// evict removes a blob and tells the swarm.
+// evict removes a blob; the store's Gone tells the swarm.
 func (a *asked) evict(d piece.Digest) error {
 	err := a.n.store.Evict(d)
 	if errors.Is(err, store.ErrInUse) {
 		return web.InUse(d)
-	}
-	if err == nil {
-		a.n.peer.Withdraw(d)
 	}
 	return err
 }
@@ -172,9 +168,6 @@ func (a *asked) Prune(ctx context.Context, what web.PruneWhat) (api.PruneResult,
 		if inUse {
 			gone.InUse++
 			continue
-		}
-		if !what.DryRun {
-			a.n.peer.Withdraw(l.Digest)
 		}
 		gone.Items = append(gone.Items, cacheEntry(&l))
 		gone.Bytes += l.Size

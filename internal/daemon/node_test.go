@@ -122,6 +122,41 @@ func TestNodesAndAScheduler(t *testing.T) {
 	}
 }
 
+// What a node gives up for other blobs it leaves the swarm of: nobody is to be
+// sent to a seed that has nothing.
+func TestTheSchedulerHearsOfEvictions(t *testing.T) {
+	u, other := newUpstream(t, blobSize), newUpstream(t, blobSize-1)
+	u.release()
+	other.release()
+	hub := startHub(t)
+	cfg := nodeConfig(t, u)
+	hub.lets(&cfg)
+	cfg.Store.Capacity = 3 * blobSize / 2
+	cfg.Registries = append(cfg.Registries, cfg.Registries[0])
+	cfg.Registries[1].Host, cfg.Registries[1].Endpoint = "other.test", other.URL
+	n, _ := startNode(t, cfg)
+	swarms := func(left, want string) func() bool {
+		return func() bool {
+			_, page := get(t, "http://"+hub.HTTPAddr().String()+"/metrics")
+			return strings.Contains(page, `p2psched_events_total{kind="leave"} `+left+"\n") && sample(t, page, "p2psched_swarms") == want
+		}
+	}
+	until(t, "the scheduler is attached", func() bool {
+		_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
+		return sample(t, page, "p2pd_scheduler_connected") == "1"
+	})
+	if _, body := get(t, blobURL(n, u)); body != string(u.content) {
+		t.Fatalf("%d bytes", len(body))
+	}
+	until(t, "the node is a seed", swarms("0", "1"))
+	url := strings.Replace(blobURL(n, other), upstreamHost, "other.test", 1)
+	until(t, "the other blob is here", func() bool { // the first is open for a moment
+		status, body := get(t, url)
+		return status == http.StatusOK && body == string(other.content)
+	})
+	until(t, "the node has left the first blob's swarm", swarms("1", "1"))
+}
+
 // One process can be node and scheduler, and then attaches to itself.
 func TestEmbeddedScheduler(t *testing.T) {
 	cfg := nodeConfig(t, newUpstream(t, 1))

@@ -29,9 +29,9 @@ func (s *Store) begin(ctx context.Context, d piece.Digest, l piece.Layout) (*ing
 		return nil, err
 	}
 	s.mu.Lock()
-	in, fresh, trash, err := s.admit(d, l)
+	in, fresh, out, err := s.admit(d, l)
 	s.mu.Unlock()
-	s.empty(trash)
+	s.empty(out)
 	if err != nil {
 		return nil, s.refused(err)
 	}
@@ -73,22 +73,22 @@ func (s *Store) refused(err error) error {
 }
 
 // admit reserves the room for an ingest and makes it the one of its blob; mu
-// is held. The ingest comes with its life locked. The caller empties the
-// trash, whatever err is, before it uses the room.
-func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, trash []string, err error) {
+// is held. The ingest comes with its life locked. The caller empties what is
+// out, whatever err is, before it uses the room.
+func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, out rubbish, err error) {
 	if s.closed {
-		return nil, false, nil, ErrClosed
+		return nil, false, out, ErrClosed
 	}
 	e := s.index.entries[d]
 	switch {
 	case e == nil:
 	case e.ingest != nil:
-		return nil, false, nil, ErrIngestOpen
+		return nil, false, out, ErrIngestOpen
 	case e.size == l.Size():
 	case e.whole:
-		return nil, false, nil, fmt.Errorf("it is here and has %d bytes", e.size)
+		return nil, false, out, fmt.Errorf("it is here and has %d bytes", e.size)
 	default:
-		trash = s.discard(e)
+		out = s.discard(e)
 		e = nil
 	}
 	if e == nil {
@@ -98,9 +98,10 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 		}
 		victims, ok := s.index.victims(l.Size(), shortage)
 		if !ok {
-			return nil, false, trash, peer.ErrNoSpace
+			return nil, false, out, peer.ErrNoSpace
 		}
-		trash = append(trash, s.evict(victims, why)...)
+		evicted := s.evict(victims, why)
+		out.files, out.blobs = append(out.files, evicted.files...), append(out.blobs, evicted.blobs...)
 		e = &entry{digest: d, size: l.Size()}
 		s.index.add(e)
 		fresh = true
@@ -110,7 +111,7 @@ func (s *Store) admit(d piece.Digest, l piece.Layout) (in *ingest, fresh bool, t
 	in.life.Lock() // nobody else knows it yet, so this does not wait
 	e.ingest = in
 	e.pins++
-	return in, fresh, trash, nil
+	return in, fresh, out, nil
 }
 
 // shortage is how many bytes must be evicted so that size more leave others
@@ -173,9 +174,9 @@ func (s *Store) yield(size int64) bool {
 	}
 	s.mu.Lock()
 	victims, _ := s.index.victims(0, max(1, size-free))
-	trash := s.evict(victims, &s.counts.evictedDisk)
+	out := s.evict(victims, &s.counts.evictedDisk)
 	s.mu.Unlock()
-	s.empty(trash)
+	s.empty(out)
 	return len(victims) > 0
 }
 

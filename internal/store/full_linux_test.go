@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/p2pd/p2pd/internal/store"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -102,5 +104,20 @@ func TestFullDiskTakesTheOldest(t *testing.T) {
 	expectWhole(t, st, s)
 	if n := st.Stats().Blobs; n != 1 {
 		t.Errorf("%d blobs on a disk that has room for one", n)
+	}
+}
+
+// A blob that went to make room on a disk that others have filled is told to be
+// gone.
+func TestADiskThatOthersFillIsTold(t *testing.T) {
+	dir := smallDisk(t, "8m")
+	var gone []piece.Digest
+	st := open(t, store.Config{Dir: filepath.Join(dir, "store"), Gone: func(d piece.Digest) { gone = append(gone, d) }})
+	old := newSample(t, 1, 2*mib)
+	put(t, st, old)
+	fillUp(t, dir)
+	put(t, st, newSample(t, 2, mib))
+	if diff := cmp.Diff([]piece.Digest{old.digest}, gone); diff != "" {
+		t.Errorf("gone (-want +got):\n%s", diff)
 	}
 }

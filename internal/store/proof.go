@@ -103,10 +103,10 @@ func (s *Store) settle(e *entry, i int) {
 // opened, and nobody opens it again.
 func (s *Store) condemn(e *entry) {
 	s.mu.Lock()
-	var trash []string
+	var out rubbish
 	if s.index.entries[e.digest] == e && e.ingest == nil {
-		trash = s.discard(e)
+		out = s.discard(e)
 	}
 	s.mu.Unlock()
-	s.empty(trash)
+	s.empty(out)
 }

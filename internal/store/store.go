@@ -45,7 +45,11 @@ type Config struct {
 	// KeepFreeShare is the same as a share of the file system, 0 to 1. The
 	// larger of both counts.
 	KeepFreeShare float64
-	Logger        *slog.Logger
+	// Gone is told of each whole blob that the store has no more, whatever for,
+	// once Open has returned. No lock is held; it must not block for long. Nil:
+	// nobody wants to know.
+	Gone   func(piece.Digest)
+	Logger *slog.Logger
 }
 
 // Store keeps blobs on disk. It implements peer.Store; besides what that
@@ -62,6 +66,7 @@ type Store struct {
 
 	keepFree      int64
 	keepFreeShare float64
+	gone          func(piece.Digest) // Config.Gone, or does nothing
 
 	mu     sync.Mutex // guards what follows
 	index  index
@@ -87,12 +92,16 @@ func Open(cfg Config) (*Store, error) {
 		// Hashing whole blobs must leave cores to those who move bytes.
 		hashers:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		keepFree: cfg.KeepFree, keepFreeShare: cfg.KeepFreeShare,
+		gone:  func(piece.Digest) {}, // of what goes at the start nobody has heard
 		index: newIndex(cmp.Or(cfg.Capacity, DefaultCapacity)),
 	}
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if err := s.scan(); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if cfg.Gone != nil {
+		s.gone = cfg.Gone
 	}
 	return s, nil
 }
@@ -149,6 +158,14 @@ func (s *Store) Open(d piece.Digest) (peer.Blob, error) {
 	return &blob{s: s, e: e, claims: t.claims}, nil
 }
 
+// Has implements peer.Store.
+func (s *Store) Has(d piece.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index.entries[d]
+	return e != nil && e.whole && !s.closed
+}
+
 // Held implements peer.Store.
 func (s *Store) Held() []peer.Held {
 	s.mu.Lock()
@@ -180,14 +197,21 @@ func (s *Store) drop(d piece.Digest) (bool, error) {
 		}
 		return true, ErrInUse
 	}
-	trash := s.discard(e)
+	out := s.discard(e)
 	s.mu.Unlock()
-	s.empty(trash)
+	s.empty(out)
 	return true, nil
 }
 
-// evict makes room, and counts why; mu is held and the caller empties the trash.
-func (s *Store) evict(victims []*entry, why *atomic.Int64) (trash []string) {
+// rubbish is what was discarded, until it is emptied.
+type rubbish struct {
+	files []string       // in the trash
+	blobs []piece.Digest // that were whole
+}
+
+// evict makes room, and counts why; mu is held and the caller empties what it
+// returns.
+func (s *Store) evict(victims []*entry, why *atomic.Int64) rubbish {
 	why.Add(int64(len(victims)))
 	return s.discard(victims...)
 }
@@ -195,12 +219,13 @@ func (s *Store) evict(victims []*entry, why *atomic.Int64) (trash []string) {
 // discard forgets blobs and moves their bytes into the trash, where empty
 // finds them. To move is quick, so it happens under s.mu, which is held: no
 // ingest of the same blob can begin in between. To remove a large file is not.
-func (s *Store) discard(victims ...*entry) (trash []string) {
+func (s *Store) discard(victims ...*entry) (out rubbish) {
 	for _, e := range victims {
 		s.index.remove(e)
 		bytes, notes := partPath(e.digest), journalPath(e.digest)
 		if e.whole {
 			bytes, notes = blobPath(e.digest), tablePath(e.digest)
+			out.blobs = append(out.blobs, e.digest)
 		}
 		s.trash++
 		name := trashDir + "/" + e.digest.Hex() + "." + strconv.Itoa(s.trash)
@@ -210,16 +235,21 @@ func (s *Store) discard(victims ...*entry) (trash []string) {
 		if err := s.root.Rename(bytes, name); err != nil {
 			s.log.Warn("evict blob", "blob", e.digest.Short(), "err", err)
 		} else {
-			trash = append(trash, name)
+			out.files = append(out.files, name)
 		}
 		s.fail.at("evict: bytes are in the trash")
 		s.remove(notes)
 	}
-	return trash
+	return out
 }
 
-func (s *Store) empty(trash []string) {
-	for _, name := range trash {
+// empty removes the files of what was discarded, and says which blobs are gone;
+// mu is not held.
+func (s *Store) empty(out rubbish) {
+	for _, d := range out.blobs {
+		s.gone(d)
+	}
+	for _, name := range out.files {
 		s.remove(name)
 	}
 }

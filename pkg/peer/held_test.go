@@ -11,6 +11,7 @@ import (
 
 	"github.com/p2pd/p2pd/internal/store/storetest"
 	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/peer/peertest"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
@@ -115,5 +116,35 @@ func TestAFullStoreIsAnnouncedSlowly(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// What a full store has given up for other blobs is as it was before anybody
+// had it: who asks for it then waits no longer than the first who asked.
+func TestWhatAgedOutIsAsGoodAsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stores []*storetest.Memory
+		c := lab(t, 4, func(cfg *peertest.Config) {
+			cfg.NewStore = func() peer.Store {
+				stores = append(stores, storetest.NewMemory(20*mib))
+				return stores[len(stores)-1]
+			}
+		})
+		for i, s := range stores {
+			s.Gone = c.Nodes[i].Peer.Withdraw
+		}
+		first, other := content(1, 16*mib), content(2, 16*mib)
+		d, o := c.Origin.Add(first), c.Origin.Add(other)
+		cold := pullAll(t, c.Nodes[3:], d, int64(len(first)))
+		pullAll(t, c.Nodes[:3], d, int64(len(first)))
+		pullAll(t, c.Nodes, o, int64(len(other)))
+		for i, s := range stores {
+			if s.Has(d) {
+				t.Fatalf("node %d has not evicted the first blob", i)
+			}
+		}
+		time.Sleep(time.Second) // the schedulers' streams are idle
+		again := pullAll(t, c.Nodes[:1], d, int64(len(first)))
+		atMost(t, "time", again, cold+cold/50)
 	})
 }

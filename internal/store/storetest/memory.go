@@ -19,11 +19,15 @@ import (
 // it reads from a caller's reader, and waits on channels alone, so it can be
 // used in a testing/synctest bubble.
 type Memory struct {
+	// Gone is what store.Config's is; set it before the store is used.
+	Gone func(piece.Digest)
+
 	mu       sync.Mutex // guards what follows and what all entries hold
 	capacity int64
 	used     int64
 	uses     uint64 // counts uses, to know which was last
 	entries  map[piece.Digest]*entry
+	gone     []piece.Digest // that Gone is to be told of
 }
 
 // entry is one blob, whole or not.
@@ -63,6 +67,14 @@ func (m *Memory) Open(d piece.Digest) (peer.Blob, error) {
 	return &blob{m: m, e: e}, nil
 }
 
+// Has implements peer.Store.
+func (m *Memory) Has(d piece.Digest) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[d]
+	return e != nil && e.whole
+}
+
 // Held implements peer.Store.
 func (m *Memory) Held() []peer.Held {
 	m.mu.Lock()
@@ -88,7 +100,7 @@ func (m *Memory) Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (pe
 		return nil, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	e := m.entries[d]
 	switch {
 	case e != nil && e.ingesting:
@@ -120,7 +132,7 @@ func (m *Memory) Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (pe
 // that is pinned is store.ErrInUse.
 func (m *Memory) Evict(d piece.Digest) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	e := m.entries[d]
 	if e == nil {
 		return nil
@@ -170,6 +182,19 @@ func (m *Memory) reserve(size int64) error {
 func (m *Memory) drop(e *entry) {
 	delete(m.entries, e.digest)
 	m.used -= e.layout.Size()
+	if e.whole && m.Gone != nil {
+		m.gone = append(m.gone, e.digest)
+	}
+}
+
+// unlock ends what may have dropped blobs, and then tells of them.
+func (m *Memory) unlock() {
+	gone := m.gone
+	m.gone = nil
+	m.mu.Unlock()
+	for _, d := range gone {
+		m.Gone(d)
+	}
 }
 
 func (m *Memory) touch(e *entry) {
