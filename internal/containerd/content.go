@@ -142,6 +142,13 @@ func (c *Content) Open(d piece.Digest) (peer.Blob, error) {
 	return b, nil
 }
 
+// Has reports whether a blob was proven and is not known to have gone since.
+func (c *Content) Has(d piece.Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proven[d] != nil
+}
+
 // Held lists the proven blobs, the newest first.
 func (c *Content) Held() []peer.Held {
 	c.mu.Lock()

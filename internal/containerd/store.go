@@ -30,6 +30,9 @@ func (s *Store) Open(d piece.Digest) (peer.Blob, error) {
 	return b, err
 }
 
+// Has implements peer.Store.
+func (s *Store) Has(d piece.Digest) bool { return s.content.Has(d) || s.own.Has(d) }
+
 // Ingest implements peer.Store.
 func (s *Store) Ingest(ctx context.Context, d piece.Digest, l piece.Layout) (peer.Ingest, error) {
 	return s.own.Ingest(ctx, d, l)

@@ -96,7 +96,7 @@ func (d *depot) handler() http.Handler {
 		switch {
 		case err != nil:
 			w.WriteHeader(http.StatusBadRequest)
-		case !d.has(dg):
+		case !d.store.Has(dg):
 			w.WriteHeader(http.StatusNotFound)
 		}
 	})
@@ -137,15 +137,6 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-func (d *depot) has(dg piece.Digest) bool {
-	b, err := d.store.Open(dg)
-	if err != nil {
-		return false
-	}
-	_ = b.Close() // was not read
-	return true
-}
-
 // put takes the body of a request. It reports whether the blob was not here
 // before.
 func (d *depot) put(w http.ResponseWriter, r *http.Request) (fresh bool, err error) {
@@ -160,7 +151,7 @@ func (d *depot) put(w http.ResponseWriter, r *http.Request) (fresh bool, err err
 	if err != nil {
 		return false, putError{http.StatusBadRequest, err}
 	}
-	if d.has(dg) {
+	if d.store.Has(dg) {
 		return false, nil
 	}
 	select {

@@ -43,11 +43,7 @@ type ahead struct {
 // asks for any of it must have a right of their own.
 func (p *Peer) Prefetch(reading piece.Digest, next []Ref) {
 	for _, ref := range next {
-		if ref.Size == scheduler.SizeUnknown || p.expect(ref.Digest, reading) {
-			continue
-		}
-		if blob, err := p.cfg.Store.Open(ref.Digest); err == nil {
-			_ = blob.Close() // was not read
+		if ref.Size == scheduler.SizeUnknown || p.expect(ref.Digest, reading) || p.cfg.Store.Has(ref.Digest) {
 			continue
 		}
 		if !p.startAhead(ref, reading) {

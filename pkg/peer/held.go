@@ -27,11 +27,7 @@ func (p *Peer) Offer(dg piece.Digest, size int64) bool {
 // Withdraw says that one of the ways in which the store held a blob is gone.
 // If it was the last one, the swarm is told.
 func (p *Peer) Withdraw(dg piece.Digest) {
-	if p.running(dg) != nil {
-		return
-	}
-	if blob, err := p.cfg.Store.Open(dg); err == nil {
-		_ = blob.Close() // was not read
+	if p.running(dg) != nil || p.cfg.Store.Has(dg) {
 		return
 	}
 	p.tell(scheduler.Leave{Peer: p.cfg.Self.ID, Digest: dg})

@@ -121,7 +121,7 @@ func (p *Peer) announceImages() {
 			return
 		}
 		for _, manifest := range p.images.due(time.Now()) {
-			if !p.holds(manifest) {
+			if !p.cfg.Store.Has(manifest) {
 				continue
 			}
 			if err := p.announce(p.ctx, Key{Digest: manifest, Image: true}, announceFor); err != nil {
@@ -131,16 +131,6 @@ func (p *Peer) announceImages() {
 			p.images.announcedAt(manifest, time.Now())
 		}
 	}
-}
-
-// holds reports whether a blob is here whole.
-func (p *Peer) holds(d piece.Digest) bool {
-	blob, err := p.cfg.Store.Open(d)
-	if err != nil {
-		return false
-	}
-	_ = blob.Close() // was not read
-	return true
 }
 
 // announce tells the directory of a key, for so long at most.

@@ -17,6 +17,9 @@ type Store interface {
 	// Open returns a whole blob, pinned against eviction until it is
 	// closed. It fails with ErrNotHeld if the blob is not here whole.
 	Open(d piece.Digest) (Blob, error)
+	// Has reports whether a blob is here whole. That is no use of it and
+	// reads nothing.
+	Has(d piece.Digest) bool
 	// Ingest begins to receive a blob, or resumes where an earlier ingest
 	// of it stopped: pieces that are on disk are verified again first,
 	// which may take a while. There is at most one open ingest a digest;

@@ -302,10 +302,10 @@ func (p *Peer) answer(m Offer) {
 	if m.Reply {
 		return
 	}
-	blob, err := p.cfg.Store.Open(m.Digest)
-	if err == nil && !p.may(m.From.ID, m.Digest) {
-		_ = blob.Close() // was not read
-		err = ErrNotHeld // as if it was not here
+	err := ErrNotHeld // said to who may not know, too
+	var blob Blob
+	if p.may(m.From.ID, m.Digest) {
+		blob, err = p.cfg.Store.Open(m.Digest)
 	}
 	if err != nil {
 		p.cfg.Network.Send(m.From, Bye{Digest: m.Digest})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/p2pd/p2pd/pkg/piece"
 )
 
 // What is fetched for nobody in particular, because an operator wants it here
@@ -21,7 +23,7 @@ var errGivesWay = errors.New("readers on this node come first")
 // arrived stays.
 func (p *Peer) Fetch(ctx context.Context, ref Ref) error {
 	for {
-		if p.holds(ref.Digest) {
+		if p.use(ref.Digest) {
 			return nil
 		}
 		d, err := p.download(ref, false)
@@ -47,6 +49,17 @@ func (p *Peer) Fetch(ctx context.Context, ref Ref) error {
 	}
 }
 
+// use reports whether a blob is here whole, as a use of it: what somebody wants
+// here is not to be the next that goes.
+func (p *Peer) use(dg piece.Digest) bool {
+	blob, err := p.cfg.Store.Open(dg)
+	if err != nil {
+		return false
+	}
+	_ = blob.Close() // was not read
+	return true
+}
+
 // await waits for the end of a download.
 func (d *download) await(ctx context.Context) error {
 	select {
@@ -63,7 +76,7 @@ func (d *download) await(ctx context.Context) error {
 func (p *Peer) Fetched(ref Ref) int64 {
 	d := p.running(ref.Digest)
 	if d == nil {
-		if p.holds(ref.Digest) {
+		if p.cfg.Store.Has(ref.Digest) {
 			return ref.Size
 		}
 		return 0

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T, capacity int64) peer.Store) {
 		{"readers race with commit", readersRaceCommit},
 		{"close while a receive waits for bytes", closeDuringReceive},
 		{"what is not here", notHeld},
+		{"to look whether a blob is here", has},
 		{"held has the newest use first", heldOrder},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t, 0)) })

@@ -210,3 +210,22 @@ func expectHeld(t *testing.T, st peer.Store, want ...sample) {
 		t.Fatalf("the store holds %v, want %v", got, held)
 	}
 }
+
+// To look is no use: the order in which blobs go stays what it was.
+func has(t *testing.T, st peer.Store) {
+	a, b := newSample(1, 1000), newSample(2, 2000)
+	put(t, st, a)
+	put(t, st, b)
+	arriving := newSample(3, 3000)
+	begin(t, st, arriving)
+	for _, s := range []sample{a, b} {
+		if !st.Has(s.digest) {
+			t.Errorf("a blob that is here whole is not seen")
+		}
+	}
+	if st.Has(arriving.digest) || st.Has(newSample(4, 4000).digest) {
+		t.Error("a blob is seen that is not here whole")
+	}
+	st.Has(a.digest)
+	expectHeld(t, st, b, a)
+}
