@@ -96,6 +96,17 @@ func (b *board) slowest() (off int64, readers int) {
 	return off, len(b.readers)
 }
 
+// size is the blob's as the download goes by it, or byDefault while it has not
+// begun.
+func (b *board) size(byDefault int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ingest == nil {
+		return byDefault
+	}
+	return b.layout.Size()
+}
+
 // readable is how many bytes may be read from off on. While the digest of
 // the whole blob has not been checked, the last piece is held back: no
 // client sees the end of a blob that is not what it asked for (G1). unproven

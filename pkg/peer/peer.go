@@ -124,6 +124,21 @@ type Ref struct {
 	Source Source
 }
 
+// errOtherSize is for who says another size than the download that runs goes by.
+// A digest has one size, but a manifest may lie: it must spoil no pull but those
+// by it. Who of the two is right, the origin alone knows. So the second goes past
+// the download, and fails by itself if it is wrong.
+var errOtherSize = errors.New("the blob is arriving with another size")
+
+// contradicts is an errOtherSize if a blob cannot have both ref's size and this
+// one.
+func (ref Ref) contradicts(size int64) error {
+	if ref.Size == size || ref.Size == scheduler.SizeUnknown || size == scheduler.SizeUnknown {
+		return nil
+	}
+	return fmt.Errorf("%w: %d bytes, not %d", errOtherSize, size, ref.Size)
+}
+
 // Open returns the content of a blob: from the store if it is there whole,
 // else from a download that starts now or is running already. It blocks until
 // the blob's size is known. The caller must Close the content.
@@ -143,21 +158,28 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
 		if ref.Source != nil && p.full.is(ref.Digest, time.Now()) {
-			return p.relay(ctx, ref)
+			return p.relay(ctx, ref, ErrNoSpace)
 		}
 		d, err := p.download(ref, parts != nil)
+		if errors.Is(err, errOtherSize) && ref.Source != nil {
+			return p.relay(ctx, ref, err)
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
 		if c, ok := d.attach(parts); ok {
-			if err := c.awaitSize(ctx); err != nil {
-				_ = c.Close()
-				if notKept(err) && ref.Source != nil {
-					return p.relay(ctx, ref)
-				}
-				return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
+			err := c.awaitSize(ctx)
+			if err == nil {
+				err = ref.contradicts(c.size)
 			}
-			return c, nil
+			if err == nil {
+				return c, nil
+			}
+			_ = c.Close()
+			if (notKept(err) || errors.Is(err, errOtherSize)) && ref.Source != nil {
+				return p.relay(ctx, ref, err)
+			}
+			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
 		select { // it is ending: look again afterwards
 		case <-d.done:
@@ -168,7 +190,8 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 }
 
 // download returns the running download of ref's digest, or starts it; a
-// partial one if nobody needs more so far.
+// partial one if nobody needs more so far. It fails with errOtherSize if the one
+// that runs goes by another size.
 func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,6 +199,9 @@ func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 		return nil, ErrClosed
 	}
 	if d := p.downloads[ref.Digest]; d != nil {
+		if err := ref.contradicts(d.board.size(d.ref.Size)); err != nil {
+			return nil, err
+		}
 		if s, ok := d.ref.Source.(*sources); ok && ref.Source != nil {
 			s.add(ref.Source)
 		}

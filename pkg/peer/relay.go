@@ -30,7 +30,8 @@ var (
 	errNoSize     = errors.New("the origin does not tell the size")
 )
 
-// relay is one reader's way past a store that has no room: bytes of the origin
+// relay is one reader's way past a store that has no room, or past a download
+// that goes by another size than the reader's: bytes of the origin
 // go through a buffer to the client and are kept nowhere. Nobody else is given
 // any, so each relay costs the origin a reading, as if p2pd were not there.
 //
@@ -56,10 +57,10 @@ type relay struct {
 // goes past it.
 func notKept(err error) bool { return errors.Is(err, ErrNoSpace) || errors.Is(err, ErrDisk) }
 
-// relay opens a blob past the store.
-func (p *Peer) relay(ctx context.Context, ref Ref) (*Content, error) {
+// relay opens a blob past the store, for a reason.
+func (p *Peer) relay(ctx context.Context, ref Ref, why error) (*Content, error) {
 	if ref.Source == nil {
-		return nil, ErrNoSpace
+		return nil, why
 	}
 	if p.stats.relays.Add(1) > maxRelays {
 		p.stats.relays.Add(-1)
@@ -73,7 +74,7 @@ func (p *Peer) relay(ctx context.Context, ref Ref) (*Content, error) {
 			return nil, fmt.Errorf("relay blob %s: %w", ref.Digest.Short(), err)
 		}
 	}
-	p.log.Info("the store cannot take it; the blob goes through to the client", "blob", ref.Digest.Short())
+	p.log.Info("the blob goes through to the client, and is not kept", "blob", ref.Digest.Short(), "why", why)
 	return &Content{p: p, size: r.ref.Size, relay: r}, nil
 }
 
