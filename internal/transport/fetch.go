@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -81,12 +82,11 @@ func (c *client) fetch(ctx context.Context, from scheduler.Peer, d piece.Digest,
 	detach := context.AfterFunc(c.life, cancel)
 	headers := make(http.Header)
 	ended := c.cfg.Tracer.Fetch(d, string(from.ID), off, n, headers)
-	end := func() { detach(); cancel(); ended(nil) }
+	end := func(err error) { detach(); cancel(); ended(err) }
 	var conn net.Conn
 	res, err := c.ask(httptrace.WithClientTrace(ctx, watching(&conn)), from, d, off, n, headers)
 	if err != nil {
-		ended(err)
-		end()
+		end(err)
 		c.count.fetchesFailed.Add(1)
 		return nil, fmt.Errorf("fetch %s from peer %s: %w", d.Short(), from.ID, err)
 	}
@@ -250,7 +250,8 @@ type fetched struct {
 	r      io.Reader     // body under the download limit
 	body   io.ReadCloser // ends early with an error, never with io.EOF
 	gather *gather
-	end    func()
+	end    func(error) // told why the body ended early, nil if it did not
+	failed error       // the first error of a Read but io.EOF
 	once   sync.Once
 	count  *counters
 }
@@ -260,6 +261,9 @@ func (f *fetched) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
 	f.gather.took(n)
 	f.count.fetchedBytes.Add(int64(n))
+	if err != nil && f.failed == nil && !errors.Is(err, io.EOF) {
+		f.failed = err
+	}
 	return n, err
 }
 
@@ -269,7 +273,7 @@ func (f *fetched) Close() error {
 	var err error
 	f.once.Do(func() {
 		err = f.body.Close()
-		f.end()
+		f.end(f.failed)
 		f.count.fetchesRunning.Add(-1)
 	})
 	return err
