@@ -1,6 +1,10 @@
 package daemon
 
-import "time"
+import (
+	"time"
+
+	"github.com/p2pd/p2pd/internal/transport"
+)
 
 // NodeConfig is the configuration of p2pd. docs/p2pd.yaml explains each key.
 type NodeConfig struct {
@@ -127,7 +131,7 @@ type HubConfig struct {
 func DefaultNodeConfig() NodeConfig {
 	return NodeConfig{
 		Mirror:             MirrorConfig{Listen: "127.0.0.1:7300", Drain: Duration(20 * time.Second), RangeFetch: "pieces"},
-		Peer:               PeerConfig{Listen: "0.0.0.0:7301", BulkListen: "0.0.0.0:7302", BulkTLS: true},
+		Peer:               PeerConfig{Listen: transport.DefaultListen, BulkListen: transport.DefaultBulk, BulkTLS: true},
 		HTTP:               HTTPConfig{Listen: "127.0.0.1:7303"},
 		EmbeddedScheduler:  EmbeddedConfig{Listen: "0.0.0.0:7310", Membership: modeToken},
 		Discovery:          DiscoveryConfig{Enabled: true},

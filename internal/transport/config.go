@@ -8,10 +8,10 @@ import (
 	"github.com/p2pd/p2pd/internal/tracing"
 )
 
-// Where a peer listens unless it is told otherwise.
+// Where a peer listens unless it is told otherwise: for links, and for bulk pieces.
 const (
-	DefaultListen = ":5081"
-	DefaultBulk   = ":5082"
+	DefaultListen = "0.0.0.0:7301"
+	DefaultBulk   = "0.0.0.0:7302"
 )
 
 // Config says who a peer is and where it listens.
