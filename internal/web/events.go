@@ -15,6 +15,9 @@ const (
 	// snapshotEvery is how often a watcher hears. Each snapshot holds the
 	// brain up for two or three looks.
 	snapshotEvery = time.Second
+	// watcherPatience is how long a watcher may take to take a snapshot. One that
+	// reads nothing would hold a place for ever.
+	watcherPatience = 10 * time.Second
 	// watchersMost bounds the watchers, and with them what they cost the
 	// brain: a tenth of its time with twenty thousand swarms.
 	watchersMost = 32
@@ -57,6 +60,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		if !sent {
 			w.Header().Set("Content-Type", "text/event-stream")
 		}
+		_ = flush.SetWriteDeadline(time.Now().Add(watcherPatience)) // what is no connection has none
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil {
 			return nil //nolint:nilerr // it went away
 		}
