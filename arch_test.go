@@ -40,6 +40,7 @@ var houses = []house{
 	{"internal/access", 3},
 	{"internal/cluster", 3},
 	{"internal/containerd", 3},
+	{"internal/cri", 3},
 	{"internal/discovery", 3},
 	{"internal/metrics", 3},
 	{"internal/importer", 3},

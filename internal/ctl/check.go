@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/cri"
 	"github.com/p2pd/p2pd/internal/setup"
 )
 
@@ -110,7 +111,7 @@ type checkup struct {
 	start     bool
 	criSocket string
 	command   []string
-	runtime   *containerRuntime
+	runtime   *cri.Client
 	started   *startMeasured
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/p2pd/p2pd/internal/cri"
 	"github.com/p2pd/p2pd/internal/setup"
 )
 
@@ -111,12 +112,12 @@ func (k *checkup) containerdVersion(ctx context.Context) string {
 	if _, err := os.Stat(k.criSocket); err != nil {
 		return ""
 	}
-	r, err := dialRuntime(k.criSocket)
+	r, err := cri.Dial(k.criSocket)
 	if err != nil {
 		return ""
 	}
-	defer r.conn.Close()
-	text, err := r.version(ctx)
+	defer r.Close()
+	text, err := r.Version(ctx)
 	if err != nil {
 		return ""
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/cri"
 )
 
 // startMeasured is the pull and the container that were tried over CRI.
@@ -42,12 +43,12 @@ func (k *checkup) runtimeAnswers(ctx context.Context) (string, error) {
 	if _, err := os.Stat(k.criSocket); errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("there is no socket %s: --cri-socket says where the runtime's is", k.criSocket)
 	}
-	r, err := dialRuntime(k.criSocket)
+	r, err := cri.Dial(k.criSocket)
 	if err != nil {
 		return "", err
 	}
 	k.runtime = r
-	v, err := r.version(ctx)
+	v, err := r.Version(ctx)
 	k.started = &startMeasured{Runtime: v, Image: k.ref.Name()}
 	return v, err
 }
@@ -60,11 +61,12 @@ func (k *checkup) runtimePulls(ctx context.Context) (string, error) {
 	}
 	before := k.counted(ctx)
 	began := time.Now()
-	if err := k.runtime.pull(ctx, k.ref.Name(), auth); err != nil {
+	wasThere, err := k.runtime.Pull(ctx, k.ref.Name(), auth)
+	if err != nil {
 		return "", fmt.Errorf("%w\np2pctl explain %s says what p2pd did", err, k.image)
 	}
 	s, after := k.started, k.counted(ctx)
-	s.PullMillis, s.WasThere = time.Since(began).Milliseconds(), k.runtime.wasThere
+	s.PullMillis, s.WasThere = time.Since(began).Milliseconds(), wasThere
 	s.Bytes = api.Bytes{Peers: after.Bytes.Peers - before.Bytes.Peers, Origin: after.Bytes.Origin - before.Bytes.Origin}
 	s.Served, s.Usage = after.Served-before.Served, used(before, after)
 	took := time.Duration(s.PullMillis) * time.Millisecond
@@ -109,7 +111,7 @@ func (k *checkup) counted(ctx context.Context) api.NodeStatus {
 
 func (k *checkup) containerStarts(ctx context.Context) (string, error) {
 	began := time.Now()
-	text, err := k.runtime.start(ctx, k.ref.Name(), k.command)
+	text, err := k.runtime.Start(ctx, k.ref.Name(), k.command)
 	k.started.StartMillis = time.Since(began).Milliseconds()
 	return text, err
 }
@@ -119,7 +121,7 @@ func (k *checkup) cleanUp(ctx context.Context) (string, error) {
 	if k.runtime == nil {
 		return "", skip("nothing was started")
 	}
-	err := errors.Join(k.runtime.undo(ctx), k.runtime.conn.Close())
+	err := errors.Join(k.runtime.Undo(ctx), k.runtime.Close())
 	k.runtime = nil
 	return "", err
 }
