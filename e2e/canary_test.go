@@ -43,7 +43,7 @@ func TestCanary(t *testing.T) {
 	if _, err := l.StartNode(ctx, 0, "P2PD_REGISTRIES="+host+"="+l.Registry.Endpoint); err != nil {
 		t.Fatal(err)
 	}
-	c := startPods(ctx, t, l, host+"/pause:1")
+	c := startPods(ctx, t, l, 0, transferMode, host+"/pause:1")
 	if err := c.Hosts(host, l.MirrorURL(0), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -79,15 +79,16 @@ func TestCanary(t *testing.T) {
 	}
 }
 
-// startPods starts the newest containerd, so that it can start pods.
-func startPods(ctx context.Context, t *testing.T, l *lab.Lab, sandbox string) *lab.CRI {
+// startPods starts the newest containerd on a node, so that it can start pods. mode
+// ends the name of the way in which it pulls.
+func startPods(ctx context.Context, t *testing.T, l *lab.Lab, node int, mode, sandbox string) *lab.CRI {
 	t.Helper()
 	modes, err := programs(t).PullModes(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(modes, func(m lab.PullMode) bool { return strings.HasSuffix(m.Name, "-transfer") })
-	c, err := l.StartCRI(ctx, 0, modes[i].WithPods(sandbox))
+	i := slices.IndexFunc(modes, func(m lab.PullMode) bool { return strings.HasSuffix(m.Name, mode) })
+	c, err := l.StartCRI(ctx, node, modes[i].WithPods(sandbox))
 	if err != nil {
 		t.Fatal(err)
 	}

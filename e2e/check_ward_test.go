@@ -57,7 +57,7 @@ func newWard(t *testing.T) *ward {
 	for i := range w.nodes {
 		w.startNode(t, i)
 	}
-	w.containerd = startPods(w.ctx, t, w.Lab, w.host+"/pause:1")
+	w.containerd = startPods(w.ctx, t, w.Lab, 0, transferMode, w.host+"/pause:1")
 	modes, err := programs(t).PullModes(w.ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,7 @@ type oven struct {
 	schedulers []*lab.Daemon
 	sockets    []string
 	swarm      *lab.Swarm
+	pods       []*lab.CRI // of the first nodes, which p2pd may ask to pull
 }
 
 func openOven(ctx context.Context, t *testing.T) *oven {
@@ -54,7 +55,7 @@ func openOven(ctx context.Context, t *testing.T) *oven {
 			t.Errorf("close lab: %v", err)
 		}
 	})
-	for _, step := range []func(context.Context) error{o.openRegistries, o.openSchedulers, o.openNodes} {
+	for _, step := range []func(context.Context) error{o.openRegistries, o.openSchedulers, func(ctx context.Context) error { return o.openPods(ctx, t) }, o.openNodes} {
 		if err := step(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -70,15 +71,20 @@ func (o *oven) openRegistries(ctx context.Context) (err error) {
 	return err
 }
 
+// registries are both, as schedulers and nodes know them.
+func (o *oven) registries() []map[string]any {
+	return []map[string]any{
+		{"host": lab.RegistryHost, "endpoint": o.Registry.Endpoint},
+		{"host": tokenHost, "endpoint": o.private.Endpoint, "tokenHosts": []string{o.tokens.Host()}},
+	}
+}
+
 func (o *oven) openSchedulers(ctx context.Context) error {
 	for i := range schedulers {
 		o.sockets = append(o.sockets, filepath.Join(o.Dir, fmt.Sprintf("s%d.sock", i)))
 		d, err := o.StartSchedulerWith(ctx, i, schedulers, map[string]any{
-			"admin": map[string]any{"listen": "unix://" + o.sockets[i]},
-			"preheat": map[string]any{"registries": []map[string]any{
-				{"host": lab.RegistryHost, "endpoint": o.Registry.Endpoint},
-				{"host": tokenHost, "endpoint": o.private.Endpoint, "tokenHosts": []string{o.tokens.Host()}},
-			}},
+			"admin":   map[string]any{"listen": "unix://" + o.sockets[i]},
+			"preheat": map[string]any{"registries": o.registries()},
 		})
 		if err != nil {
 			return err
@@ -91,9 +97,14 @@ func (o *oven) openSchedulers(ctx context.Context) error {
 
 // openNodes starts a p2pd on each node. They have no credential of their own.
 func (o *oven) openNodes(ctx context.Context) error {
-	registries := fmt.Sprintf("P2PD_REGISTRIES=%s=%s,%s=%s", lab.RegistryHost, o.Registry.Endpoint, tokenHost, o.private.Endpoint)
 	for i := range o.Net.Nodes {
-		d, err := o.StartNode(ctx, i, registries, fmt.Sprintf("P2PD_TOPOLOGY_ZONE=z%d", i%2))
+		containerd := map[string]any{"socket": ""}
+		if i < len(o.pods) {
+			containerd["criSocket"] = o.pods[i].Socket()
+		}
+		d, err := o.StartNodeWith(ctx, i, map[string]any{
+			"topology": map[string]any{"zone": fmt.Sprintf("z%d", i%2)}, "containerd": containerd, "registries": o.registries(),
+		})
 		if err != nil {
 			return err
 		}
@@ -190,12 +201,14 @@ func (o *oven) push(ctx context.Context, t *testing.T, repo string, seed uint64)
 // Sixteen nodes are preheated, with each byte read once, and then none of them asks
 // the registry for a blob. Of three schedulers the one that took a job is killed
 // half-way, and the others answer for it and end it. An image that not everybody may
-// have comes by a credential of the job's, which nobody else profits by.
+// have comes by a credential of the job's, which nobody else profits by. What is
+// preheated into containerd starts without a pull.
 func TestPreheat(t *testing.T) {
 	ctx := gate(t)
 	o := openOven(ctx, t)
 	t.Run("once", func(t *testing.T) { preheatedOnce(ctx, t, o) })
 	t.Run("private", func(t *testing.T) { preheatedByCredential(ctx, t, o) })
+	t.Run("containerd", func(t *testing.T) { preheatedIntoContainerd(ctx, t, o) })
 	t.Run("killed", func(t *testing.T) { preheatedThoughKilled(ctx, t, o) })
 }
 
@@ -281,16 +294,9 @@ func preheatedByCredential(ctx context.Context, t *testing.T, o *oven) {
 		code int
 		says string
 	}{{lab.Bob(), 1, "does not take the job's credential"}, {lab.Alice(), 0, "16 done, 0 failed"}} {
-		dir := t.TempDir()
-		config := fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, tokenHost, tt.who.Name, tt.who.Password)
-		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("DOCKER_CONFIG", dir)
-		var out, errs bytes.Buffer
-		code := ctl.Main(ctx, []string{"p2pctl", "--server", "unix://" + o.sockets[1], "preheat", "create", name, "--all", "--login", "--wait"}, &out, &errs)
-		if code != tt.code || !strings.Contains(out.String(), tt.says) {
-			t.Errorf("by %s: exit code %d\n%s%s", tt.who.Name, code, out.String(), errs.String())
+		code, said := o.createAs(ctx, t, tt.who, name, "--all")
+		if code != tt.code || !strings.Contains(said, tt.says) {
+			t.Errorf("by %s: exit code %d\n%s", tt.who.Name, code, said)
 		}
 	}
 	_, copies := o.since(ctx, t, o.private.Registry, from, img)
@@ -299,8 +305,29 @@ func preheatedByCredential(ctx context.Context, t *testing.T, o *oven) {
 		t.Errorf("the private registry sent %.3f copies, want at most 1.05", copies)
 	}
 	o.grantsNobody(ctx, t, img)
+	o.logsNoCredential(t)
+}
+
+// createAs has p2pctl preheat an image with what docker login of a tenant left, and
+// wait.
+func (o *oven) createAs(ctx context.Context, t *testing.T, who lab.Tenant, image string, args ...string) (code int, said string) {
+	t.Helper()
+	dir := t.TempDir()
+	config := fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, tokenHost, who.Name, who.Password)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DOCKER_CONFIG", dir)
+	var out bytes.Buffer
+	code = ctl.Main(ctx, append([]string{"p2pctl", "--server", "unix://" + o.sockets[1], "preheat", "create", image, "--login", "--wait"}, args...), &out, &out)
+	return code, out.String()
+}
+
+func (o *oven) logsNoCredential(t *testing.T) {
+	t.Helper()
+	basic := strings.TrimPrefix(lab.Alice().Basic(), "Basic ")
 	for _, d := range append(o.schedulers[:schedulers:schedulers], o.swarm.Nodes...) {
-		if log := d.LogTail(); strings.Contains(log, lab.Alice().Password) || strings.Contains(log, "Bearer ") {
+		if log := d.LogTail(); strings.Contains(log, lab.Alice().Password) || strings.Contains(log, "Bearer ") || strings.Contains(log, basic) {
 			t.Errorf("%s logs a credential:\n%s", d.Name, log)
 		}
 	}

@@ -176,6 +176,11 @@ func (s *Swarm) WaitSchedulers(ctx context.Context, n int) error {
 // StartNode starts p2pd on node i, or starts it again over the store that its
 // last life left. env is added to its environment.
 func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, error) {
+	return l.StartNodeWith(ctx, i, nil, env...)
+}
+
+// StartNodeWith is StartNode with sections of its configuration in place of the lab's.
+func (l *Lab) StartNodeWith(ctx context.Context, i int, sections map[string]any, env ...string) (*Daemon, error) {
 	p := l.Net.Nodes[i]
 	store, err := l.mkdir(filepath.Join(p.Name, "store"))
 	if err != nil {
@@ -199,6 +204,7 @@ func (l *Lab) StartNode(ctx context.Context, i int, env ...string) (*Daemon, err
 		most := int64(l.NodeRate.BytesPerSecond())
 		config["limits"] = map[string]any{"upload": most, "download": most}
 	}
+	maps.Copy(config, sections)
 	d := &Daemon{Place: p, http: here.At(httpPort)}
 	return d, l.startDaemon(ctx, d, l.Programs.P2PD, append(l.share(), env...), config)
 }

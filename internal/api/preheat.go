@@ -20,6 +20,11 @@ type PreheatRequest struct {
 	// its name, address or peer ID.
 	Nodes []string `json:"nodes,omitempty"`
 	Zones []string `json:"zones,omitempty"`
+	// Into is where the image is to be: store (p2pd's, which is the default), or
+	// containerd, where it is unpacked as well. The latter takes nodes that have
+	// containerd.criSocket set, each node's own platform, and a credential that is
+	// a username with a password.
+	Into string `json:"into,omitempty"`
 	// Timeout is how long it may take, such as 25m, which is the default; 24h at most.
 	Timeout string `json:"timeout,omitempty"`
 	// Credential is what the registry wants to see, if it is not what scheduler and
@@ -47,6 +52,12 @@ const (
 	PreheatSome = "some"
 )
 
+// What a PreheatRequest may be Into.
+const (
+	PreheatStore      = "store"
+	PreheatContainerd = "containerd"
+)
+
 // Preheat is a job that brings an image to nodes.
 type Preheat struct {
 	Meta
@@ -58,6 +69,7 @@ type Preheat struct {
 	Scope      string   `json:"scope"`
 	Count      int      `json:"count,omitempty"`
 	Percentage int      `json:"percentage,omitempty"`
+	Into       string   `json:"into"`
 	State      string   `json:"state"`
 	Error      string   `json:"error,omitempty"`
 	// Scheduler is the one that took it; absent where there is but one.
@@ -102,9 +114,10 @@ type PreheatNode struct {
 
 // The states of a PreheatNode; PreheatFailed is another one.
 const (
-	PreheatWaiting  = "waiting" // it has not answered yet
-	PreheatFetching = "fetching"
-	PreheatDone     = "done"
+	PreheatWaiting   = "waiting" // it has not answered yet
+	PreheatFetching  = "fetching"
+	PreheatUnpacking = "unpacking" // all is there, and containerd pulls it
+	PreheatDone      = "done"
 )
 
 // PreheatList is the jobs, the newest first.

@@ -42,11 +42,16 @@ With --login, the credential that docker login left on this machine is sent alon
 scheduler exchanges it for a token that can only pull this repository, gives that to the
 nodes that fetch, and keeps neither once the job has ended.
 
+With --into containerd, each node's containerd pulls the image out of p2pd's store once
+it is there, and unpacks it, so that a container starts without any pull. Nodes must have
+containerd.criSocket set; those that do not are not chosen, or fail with --all.
+
 With --wait, the exit code is 1 unless every chosen node has the whole image. Interrupting
 the wait does not cancel the job.`,
 		Example: `  p2pctl preheat create registry.example/prod/app:v7 --wait
   p2pctl preheat create registry.example/prod/app:v7 --all --zones a,b --platform linux/arm64
-  p2pctl preheat create registry.example/prod/app:v7 --percentage 10 --login`,
+  p2pctl preheat create registry.example/prod/app:v7 --percentage 10 --login
+  p2pctl preheat create registry.example/prod/app:v7 --all --into containerd --wait`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			cl, err := c.scheduler()
@@ -76,10 +81,12 @@ the wait does not cancel the job.`,
 	fs.StringSliceVar(&ask.Nodes, "nodes", nil, "only these `nodes`, by name, address or peer ID; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Zones, "zones", nil, "only nodes of these `zones`; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Platforms, "platform", nil, "these `platforms`, as OS/ARCH[/VARIANT]; without any each node gets its own")
+	fs.StringVar(&ask.Into, "into", "", "`where` the image is to be: store, which is p2pd's and the default, or containerd, unpacked")
 	fs.StringVar(&ask.Timeout, "within", "", "`how long` it may take, such as 25m, which is the default")
 	fs.BoolVar(&wait, "wait", false, "wait for the end, and show progress")
 	fs.BoolVar(&login, "login", false, "read with the credential that docker login left here")
 	cmd.MarkFlagsMutuallyExclusive("all", "count", "percentage")
+	_ = cmd.RegisterFlagCompletionFunc("into", cobra.FixedCompletions([]string{api.PreheatStore, api.PreheatContainerd}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return cmd
 }
 

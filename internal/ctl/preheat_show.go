@@ -13,14 +13,14 @@ func preheatsShown(p palette, list *api.PreheatList) shown {
 	s := shown{value: list}
 	t := table{none: "there are no preheat jobs", columns: []column{
 		left("JOB"), left("IMAGE"), left("STATE"), right("NODES"), right("DONE"), right("FAILED"), right("PROGRESS"), right("AGE"),
-		wide("SCOPE"), wide("SCHEDULER"), wide("ERROR"),
+		wide("INTO"), wide("SCOPE"), wide("SCHEDULER"), wide("ERROR"),
 	}}
 	for i := range list.Items {
 		j := &list.Items[i]
 		s.names = append(s.names, preheatName(j))
 		t.rows = append(t.rows, []string{
 			strconv.FormatInt(j.ID, 10), j.Image, p.preheatState(j.State), strconv.Itoa(j.Nodes), strconv.Itoa(j.Done), strconv.Itoa(j.Failed),
-			shareText(float64(j.Bytes), float64(j.OfAll)), since(j.Created), scopeText(j), dash(j.Scheduler), dash(j.Error),
+			shareText(float64(j.Bytes), float64(j.OfAll)), since(j.Created), dash(j.Into), scopeText(j), dash(j.Scheduler), dash(j.Error),
 		})
 	}
 	s.tables = []table{t}
@@ -52,6 +52,7 @@ func preheatShown(p palette, j *api.Preheat) shown {
 		{"  image", j.Image},
 		{"  digest", dash(j.Digest)},
 		{"  platforms", platforms},
+		{"  into", j.Into},
 		{"  nodes", fmt.Sprintf("%d (%s): %d done, %d failed; %s of %s", j.Nodes, scopeText(j), j.Done, j.Failed, bytesText(j.Bytes), bytesText(j.OfAll))},
 		{"  state", p.preheatState(j.State)},
 	}}

@@ -22,6 +22,9 @@ type ContainerdConfig struct {
 	Root string `json:"root"`
 	// Namespaces are those whose content is offered; "*" is all.
 	Namespaces Names `json:"namespaces"`
+	// CRISocket is where the node's container runtime answers over CRI, to pull
+	// what is preheated into it; empty: that is not done.
+	CRISocket string `json:"criSocket"`
 }
 
 // Names are a list, written NAME,... as a flag.
@@ -54,10 +57,14 @@ func (c *ContainerdConfig) flags(fs *pflag.FlagSet) {
 	text(fs, &c.Socket, "containerd-socket", "`file` where containerd listens, to serve peers from what it holds; empty: not done")
 	text(fs, &c.Root, "containerd-root", "`folder` that is containerd's root; p2pd only reads there")
 	fs.Var(&c.Namespaces, "containerd-namespaces", "containerd's namespaces whose content is served to peers; *: all")
+	text(fs, &c.CRISocket, "containerd-cri-socket", "`file` where containerd answers over CRI, to pull what is preheated into it; empty: not done")
 }
 
 // containerd checks what is configured.
 func (p *problems) containerd(c ContainerdConfig) {
+	if c.CRISocket != "" && !filepath.IsAbs(c.CRISocket) {
+		p.add("containerd.criSocket", c.CRISocket, "is not where a socket can be; write an absolute path such as "+containerd.DefaultSocket+", or nothing")
+	}
 	if c.Socket == "" {
 		return
 	}

@@ -180,9 +180,13 @@ func (n *Node) introduce() (err error) {
 	}
 	self := n.net.Self()
 	self.Platform = runtime.GOOS + "/" + runtime.GOARCH
-	n.preheats = preheat.NewAgent(preheat.AgentConfig{
+	agent := preheat.AgentConfig{
 		Self: self.ID, Engine: warming{n.peer, n.origin}, Report: func(r scheduler.PreheatReport) { n.client.Send(r) }, Logger: n.log,
-	})
+	}
+	if at := n.cfg.Containerd.CRISocket; at != "" {
+		self.Unpacks, agent.Runtime = true, unpacking{at}
+	}
+	n.preheats = preheat.NewAgent(agent)
 	n.client = rpc.NewFleet(rpc.FleetConfig{
 		Doors: doors, Handler: n.peer, Shun: n.papers.shun(n.log), Meet: meet, Preheat: n.preheats.Take,
 		Client: rpc.ClientConfig{Self: self, Membership: m, Logger: n.log},

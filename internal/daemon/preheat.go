@@ -152,6 +152,9 @@ func (w warming) Fetch(ctx context.Context, want preheat.Want) error {
 	return err
 }
 
+// Busy implements preheat.Engine.
+func (w warming) Busy() bool { return w.p.Busy() }
+
 // Fetched implements preheat.Engine.
 func (w warming) Fetched(want preheat.Want) int64 {
 	return w.p.Fetched(peer.Ref{Digest: want.Digest, Size: want.Size})

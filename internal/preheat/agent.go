@@ -37,7 +37,9 @@ type AgentConfig struct {
 	Engine Engine
 	// Report tells all schedulers. It does not block.
 	Report func(scheduler.PreheatReport)
-	Logger *slog.Logger // nil logs nothing
+	// Runtime unpacks images; nil: there is none that may be asked.
+	Runtime Runtime
+	Logger  *slog.Logger // nil logs nothing
 }
 
 // Agent fetches on a node what schedulers ask for.
@@ -47,6 +49,8 @@ type Agent struct {
 	inbox chan scheduler.Decision
 	ended chan ending
 	turns chan struct{} // holds atOnce at most: blobs that are fetched now
+	// unpacks holds unpacksAtOnce at most: images that are pulled by the runtime.
+	unpacks chan struct{}
 
 	// Owned by Run:
 	jobs map[scheduler.PreheatJob]*task
@@ -58,10 +62,12 @@ type task struct {
 	job    scheduler.Preheat
 	cancel context.CancelFunc
 	as     atomic.Pointer[secret.Value] // what to read with now
-	began  time.Time
-	end    *ending // nil while it runs
-	ended  time.Time
-	told   time.Time // when schedulers were last told
+	// unpacking says that the blobs are here, and it is the runtime's turn.
+	unpacking atomic.Bool
+	began     time.Time
+	end       *ending // nil while it runs
+	ended     time.Time
+	told      time.Time // when schedulers were last told
 }
 
 // ending is how a job ended here.
@@ -78,7 +84,7 @@ func NewAgent(cfg AgentConfig) *Agent {
 	}
 	return &Agent{
 		cfg: cfg, log: cfg.Logger, inbox: make(chan scheduler.Decision, inboxLen), ended: make(chan ending),
-		turns: make(chan struct{}, atOnce), jobs: make(map[scheduler.PreheatJob]*task),
+		turns: make(chan struct{}, atOnce), unpacks: make(chan struct{}, unpacksAtOnce), jobs: make(map[scheduler.PreheatJob]*task),
 	}
 }
 
@@ -139,7 +145,7 @@ func (a *Agent) begin(ctx context.Context, d scheduler.Preheat, now time.Time) {
 	own, t.cancel = context.WithCancel(ctx)
 	a.log.Info("preheat", "job", int64(d.Job), "registry", d.Registry, "repository", d.Repository, "blobs", len(d.Blobs))
 	a.wg.Go(func() {
-		e := a.fetch(own, t)
+		e := a.bring(own, t)
 		select {
 		case a.ended <- e:
 		case <-ctx.Done():
@@ -180,6 +186,7 @@ func (a *Agent) finish(e ending, now time.Time) {
 	e.t.cancel()
 	e.t.end, e.t.ended = &e, now
 	e.t.as.Store(new(secret.Value)) // it is for the job alone
+	e.t.job.Login = secret.Value{}
 	a.log.Info("preheat has ended", "job", int64(e.t.job.Job), "took", now.Sub(e.t.began).Round(time.Millisecond), "err", e.err)
 	a.tell(e.t, now)
 }
@@ -194,7 +201,7 @@ func (a *Agent) report(now time.Time) {
 }
 
 func (a *Agent) tell(t *task, now time.Time) {
-	r := scheduler.PreheatReport{Peer: a.cfg.Self, Job: t.job.Job, State: scheduler.PreheatFetching}
+	r := scheduler.PreheatReport{Peer: a.cfg.Self, Job: t.job.Job, State: scheduler.PreheatFetching, Unpacking: t.end == nil && t.unpacking.Load()}
 	for _, b := range t.job.Blobs {
 		n := a.cfg.Engine.Fetched(t.want(b))
 		if r.Bytes += n; n == b.Size {
@@ -214,11 +221,23 @@ func (t *task) want(b scheduler.PreheatBlob) Want {
 	return Want{Registry: t.job.Registry, Repository: t.job.Repository, PreheatBlob: b, Authorization: *t.as.Load()}
 }
 
-// fetch brings all of a job here. The first blob that cannot be had ends it.
-func (a *Agent) fetch(ctx context.Context, t *task) ending {
-	if t.job.Bereft {
+// bring does all of a job.
+func (a *Agent) bring(ctx context.Context, t *task) ending {
+	switch {
+	case t.job.Bereft:
 		return ending{t: t, err: errNoCredential}
+	case t.job.Unpack != "" && a.cfg.Runtime == nil:
+		return ending{t: t, err: errNoRuntime}
 	}
+	e := a.fetch(ctx, t)
+	if e.err == nil && t.job.Unpack != "" {
+		e.err = a.unpack(ctx, t)
+	}
+	return e
+}
+
+// fetch brings all blobs of a job here. The first one that cannot be had ends it.
+func (a *Agent) fetch(ctx context.Context, t *task) ending {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failures := make(chan ending, len(t.job.Blobs))

@@ -2,6 +2,7 @@ package preheat
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"time"
@@ -56,6 +57,15 @@ func (k *Desk) authorization(ctx context.Context, j *Job) (secret.Value, error) 
 	return as, nil
 }
 
+// basic is the login as container runtimes take it: USER:PASSWORD in base64; zero
+// if there is none.
+func (c *credential) basic() secret.Value {
+	if c == nil || c.login.username == "" {
+		return secret.Value{}
+	}
+	return secret.New(base64.StdEncoding.EncodeToString([]byte(c.login.username + ":" + c.login.password.Reveal())))
+}
+
 // stale reports whether nodes that still fetch need a new token.
 func (c *credential) stale(now time.Time) bool {
 	return c != nil && c.login.token.IsZero() && !c.until.IsZero() && now.After(c.until)
@@ -85,6 +95,9 @@ func (k *Desk) send(j *Job, tell []*Node) {
 		}
 		if c != nil {
 			d.Authorization = c.now
+		}
+		if j.Spec.Into != "" {
+			d.Unpack, d.Login = j.Spec.Reference, c.basic()
 		}
 		for _, b := range j.blobs(n) {
 			one, err := b.wire()

@@ -110,7 +110,7 @@ func (k *Desk) Create(r api.PreheatRequest) (api.Preheat, error) {
 		k.secrets[j.ID] = newCredential(l)
 	}
 	k.table.Forget(now)
-	k.log.Info("preheat job", "job", int64(j.ID), "image", spec.Image(), "scope", spec.Scope, "platforms", spec.Platforms)
+	k.log.Info("preheat job", "job", int64(j.ID), "image", spec.Image(), "scope", spec.Scope, "into", spec.Into, "platforms", spec.Platforms)
 	k.publish(j)
 	wake(k.wakeUp)
 	return j.shown(true), nil
@@ -329,11 +329,14 @@ func (k *Desk) prepare(ctx context.Context, id scheduler.PreheatJob, peers []sch
 	}
 	now := time.Now()
 	targets := spec.targets(peers, d, variants)
+	able := slices.ContainsFunc(spec.selected(peers), func(p scheduler.Peer) bool { return !spec.cannot(p) })
 	switch {
 	case len(own) == 0:
 		k.table.End(id, now, api.PreheatFailed, "no node is connected that the job may choose")
 	case err != nil:
 		k.table.End(id, now, api.PreheatFailed, err.Error())
+	case !able:
+		k.table.End(id, now, api.PreheatFailed, "of the nodes that the job may choose, none can: "+errNoRuntime.Error())
 	case len(targets) == 0:
 		k.table.End(id, now, api.PreheatFailed, "the image has nothing for the platforms of the nodes that the job may choose")
 	default:

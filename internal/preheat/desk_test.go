@@ -35,7 +35,13 @@ func run(t *testing.T, run func(context.Context) error) (stop func()) {
 // node runs an agent that reports to desks.
 func (w *world) node(t *testing.T, id scheduler.PeerID, e *engine, desks ...*Desk) (stop func()) {
 	t.Helper()
-	a := NewAgent(AgentConfig{Self: id, Engine: e, Report: func(r scheduler.PreheatReport) {
+	return w.unpacker(t, id, e, nil, desks...)
+}
+
+// unpacker runs one that has a container runtime, unless r is nil.
+func (w *world) unpacker(t *testing.T, id scheduler.PeerID, e *engine, r Runtime, desks ...*Desk) (stop func()) {
+	t.Helper()
+	a := NewAgent(AgentConfig{Self: id, Engine: e, Runtime: r, Report: func(r scheduler.PreheatReport) {
 		for _, k := range desks {
 			k.Reported(r)
 		}

@@ -170,13 +170,14 @@ func (w *world) image(t *testing.T, tag string) piece.Digest {
 	return d
 }
 
-// attach adds peers: ID/ZONE/PLATFORM.
+// attach adds peers: ID/ZONE/PLATFORM. Those with a + after the ID unpack.
 func (w *world) attach(all ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, text := range all {
 		part := strings.SplitN(text, "/", 3)
-		p := scheduler.Peer{ID: scheduler.PeerID(part[0]), Node: "node-" + part[0], Zone: part[1], Bulk: "192.0.2.1:7302"}
+		id, unpacks := strings.CutSuffix(part[0], "+")
+		p := scheduler.Peer{ID: scheduler.PeerID(id), Unpacks: unpacks, Node: "node-" + id, Zone: part[1], Bulk: "192.0.2.1:7302"}
 		if len(part) > 2 {
 			p.Platform = part[2]
 		}
@@ -193,6 +194,7 @@ type engine struct {
 	only  secret.Value // if set, blobs want it
 	have  map[piece.Digest]int64
 	calls int
+	busy  bool // somebody waits for a pull
 }
 
 func newEngine(free bool) *engine {
@@ -230,6 +232,19 @@ func (e *engine) Fetched(w Want) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.have[w.Digest]
+}
+
+func (e *engine) Busy() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.busy
+}
+
+// setBusy says whether somebody waits for a pull.
+func (e *engine) setBusy(busy bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy = busy
 }
 
 var errTest = errors.New("no such luck")

@@ -44,6 +44,8 @@ type Spec struct {
 	Nodes      []string      `json:"nodes,omitempty"`
 	Zones      []string      `json:"zones,omitempty"`
 	Timeout    time.Duration `json:"timeout"`
+	// Into is api.PreheatContainerd, or empty: the store.
+	Into string `json:"into,omitempty"`
 }
 
 // Image is the name of the image that was asked for.
@@ -63,7 +65,7 @@ func (s *Spec) pinned() bool {
 
 // same reports whether two ask for the same thing.
 func (s *Spec) same(o *Spec) bool {
-	return s.Image() == o.Image() && s.Scope == o.Scope && s.Count == o.Count && s.Percentage == o.Percentage &&
+	return s.Image() == o.Image() && s.Into == o.Into && s.Scope == o.Scope && s.Count == o.Count && s.Percentage == o.Percentage &&
 		slices.Equal(s.Platforms, o.Platforms) && slices.Equal(s.Nodes, o.Nodes) && slices.Equal(s.Zones, o.Zones)
 }
 
@@ -127,7 +129,8 @@ func (n *Node) further(o *Node) bool {
 	if n.ended() || o.ended() {
 		return !n.ended()
 	}
-	return o.Bytes > n.Bytes || o.Blobs > n.Blobs || n.State == api.PreheatWaiting && o.State != n.State
+	order := []string{api.PreheatWaiting, api.PreheatFetching, api.PreheatUnpacking}
+	return o.Bytes > n.Bytes || o.Blobs > n.Blobs || slices.Index(order, o.State) > slices.Index(order, n.State)
 }
 
 // take learns what o knows.

@@ -43,4 +43,14 @@ type Engine interface {
 	Fetch(ctx context.Context, w Want) error
 	// Fetched is how many bytes of it are here.
 	Fetched(w Want) int64
+	// Busy reports whether anybody on this node waits for what it fetches.
+	Busy() bool
+}
+
+// Runtime is a node's container runtime.
+type Runtime interface {
+	// Pull has it pull and unpack an image, and returns once that is done, with the
+	// digests that the image's name stands for then. login is USER:PASSWORD in
+	// base64; zero: the runtime's own right.
+	Pull(ctx context.Context, image string, login secret.Value) ([]piece.Digest, error)
 }

@@ -66,13 +66,34 @@ func specOf(r *api.PreheatRequest, rs Registries) (Spec, login, error) {
 	if err := s.scope(); err != nil {
 		return s, login{}, err
 	}
+	if err := s.into(r.Into); err != nil {
+		return s, login{}, err
+	}
 	if r.Timeout != "" {
 		if s.Timeout, err = time.ParseDuration(r.Timeout); err != nil || s.Timeout < minTimeout || s.Timeout > MaxTimeout {
 			return s, login{}, invalid(fmt.Sprintf("timeout: %.40q is not how long a job can take", r.Timeout), fmt.Sprintf("write a duration from %v to %v, such as 25m", minTimeout, MaxTimeout))
 		}
 	}
 	l, err := loginOf(r.Credential)
+	if err == nil && s.Into != "" && !l.token.IsZero() {
+		err = invalid("credential: containerd is given a username with a password, and takes no token", "give those, or preheat into the store")
+	}
 	return s, l, err
+}
+
+// into notes where the image is to be.
+func (s *Spec) into(where string) error {
+	switch where {
+	case "", api.PreheatStore:
+		return nil
+	case api.PreheatContainerd:
+		if len(s.Platforms) > 0 {
+			return invalid("platforms with into containerd: each containerd unpacks its own node's", "leave the platforms out, or preheat into the store")
+		}
+		s.Into = where
+		return nil
+	}
+	return invalid(fmt.Sprintf("into: %.40q is nowhere", where), "use store or containerd")
 }
 
 // scope checks how many nodes are asked for, and fills in what is not said.

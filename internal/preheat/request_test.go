@@ -23,6 +23,8 @@ func TestRequests(t *testing.T) {
 		{api.PreheatRequest{Image: host + "/team/app"}, Spec{Reference: "latest", Scope: "zone", Timeout: DefaultTimeout}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Nodes: []string{"b", "a"}, Timeout: "1h"}, Spec{Reference: "v1", Scope: "all", Nodes: []string{"a", "b"}, Timeout: time.Hour}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Percentage: 5, Platforms: []string{"linux/arm64/v8"}}, Spec{Reference: "v1", Scope: "some", Percentage: 5, Platforms: []string{"linux/arm64/v8"}, Timeout: DefaultTimeout}},
+		{api.PreheatRequest{Image: host + "/team/app:v1", Into: "store"}, Spec{Reference: "v1", Scope: "zone", Timeout: DefaultTimeout}},
+		{api.PreheatRequest{Image: host + "/team/app:v1", Into: "containerd"}, Spec{Reference: "v1", Scope: "zone", Into: "containerd", Timeout: DefaultTimeout}},
 	} {
 		tt.want.Registry, tt.want.Repository = host, "team/app"
 		got, _, err := specOf(&tt.ask, w)
@@ -61,6 +63,11 @@ func TestBadRequests(t *testing.T) {
 		{of(func(r *api.PreheatRequest) { r.Scope = "most" }), 400, `"most"`},
 		{of(func(r *api.PreheatRequest) { r.Platforms = []string{"amd64"} }), 400, `"amd64"`},
 		{of(func(r *api.PreheatRequest) { r.Nodes = make([]string, maxNamed+1) }), 400, "names"},
+		{of(func(r *api.PreheatRequest) { r.Into = "docker" }), 400, `"docker"`},
+		{of(func(r *api.PreheatRequest) { r.Into, r.Platforms = "containerd", []string{"linux/arm64"} }), 400, "platforms"},
+		{of(func(r *api.PreheatRequest) {
+			r.Into, r.Credential = "containerd", &api.PreheatCredential{Token: "hunter2"}
+		}), 400, "takes no token"},
 		{of(func(r *api.PreheatRequest) { r.Timeout = "1s" }), 400, `"1s"`},
 		{of(func(r *api.PreheatRequest) { r.Timeout = "25h" }), 400, `"25h"`},
 		{of(func(r *api.PreheatRequest) { r.Credential = &api.PreheatCredential{Username: "hunter2"} }), 400, "credential"},

@@ -38,6 +38,7 @@ type Rule struct {
 	Platforms  []string `json:"platforms"`
 	Nodes      []string `json:"nodes"`
 	Zones      []string `json:"zones"`
+	Into       string   `json:"into"`
 }
 
 // Happening is what a registry tells of an image.
@@ -72,7 +73,11 @@ func (r *Rule) Check() error {
 		return fmt.Errorf("maxSeverity: %q is none; write one of %s", r.MaxSeverity, strings.Join(severities, ", "))
 	}
 	s := Spec{Scope: r.Scope, Count: r.Count, Percentage: r.Percentage, Nodes: r.Nodes, Zones: r.Zones}
-	return s.scope()
+	s.Platforms = r.Platforms
+	if err := s.scope(); err != nil {
+		return err
+	}
+	return s.into(r.Into)
 }
 
 // Requests are the jobs that rules want when something happens: one a rule, those
@@ -84,6 +89,7 @@ func Requests(rules []Rule, h Happening) (all []api.PreheatRequest) {
 		}
 		one := api.PreheatRequest{
 			Image: h.Image(), Platforms: r.Platforms, Scope: r.Scope, Count: r.Count, Percentage: r.Percentage, Nodes: r.Nodes, Zones: r.Zones,
+			Into: r.Into,
 		}
 		if !slices.ContainsFunc(all, func(o api.PreheatRequest) bool { return fmt.Sprint(o) == fmt.Sprint(one) }) {
 			all = append(all, one)

@@ -31,11 +31,18 @@ func platforms(peers []scheduler.Peer) (all []string) {
 	return slices.Compact(all)
 }
 
+// cannot reports whether a peer is not able to do what a job wants.
+func (s *Spec) cannot(p scheduler.Peer) bool { return s.Into != "" && !p.Unpacks }
+
 // targets are the peers of those selected that get an image: the same ones each
 // time, as long as they are there, so that a second job of an image finds it where
-// the first one brought it. A peer for which the image has nothing is none.
+// the first one brought it. A peer for which the image has nothing is none, and one
+// that cannot do it is none unless all are wanted.
 func (s *Spec) targets(peers []scheduler.Peer, d piece.Digest, variants []Variant) []scheduler.Peer {
 	peers = slices.DeleteFunc(s.selected(peers), func(p scheduler.Peer) bool {
+		if s.Scope != api.PreheatAll && s.cannot(p) {
+			return true
+		}
 		return !slices.ContainsFunc(variants, func(v Variant) bool { return v.fits(s.Platforms, p.Platform) })
 	})
 	zones := make(map[string][]scheduler.Peer)

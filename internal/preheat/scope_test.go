@@ -13,7 +13,7 @@ import (
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	w.attach("a1/a/linux/amd64", "a2/a/linux/amd64", "a3/a/linux/arm64", "a4/a", "b1/b/linux/amd64", "b2/b/linux/amd64", "c1/c/linux/arm64")
+	w.attach("a1/a/linux/amd64", "a2/a/linux/amd64", "a3/a/linux/arm64", "a4/a", "b1+/b/linux/amd64", "b2/b/linux/amd64", "c1/c/linux/arm64")
 	both := []Variant{{Platform: "linux/amd64"}, {Platform: "linux/arm64/v8"}}
 	amd := both[:1]
 	d := piece.Sum([]byte("image"))
@@ -34,6 +34,8 @@ func TestTargets(t *testing.T) {
 		{"more than there are", Spec{Scope: api.PreheatSome, Count: 50}, both, map[string]int{"a": 4, "b": 2, "c": 1}},
 		{"of a zone", Spec{Scope: api.PreheatAll, Zones: []string{"b"}}, both, map[string]int{"b": 2}},
 		{"by name", Spec{Scope: api.PreheatAll, Nodes: []string{"node-a1", "c1", "node-x"}}, both, map[string]int{"a": 1, "c": 1}},
+		{"into containerd, where that can be", Spec{Scope: api.PreheatZone, Into: api.PreheatContainerd}, both, map[string]int{"b": 1}},
+		{"into every containerd", Spec{Scope: api.PreheatAll, Into: api.PreheatContainerd}, both, map[string]int{"a": 4, "b": 2, "c": 1}},
 		{"none", Spec{Scope: api.PreheatAll, Nodes: []string{"node-x"}}, both, map[string]int{}},
 	} {
 		chosen := tt.spec.targets(w.peers, d, tt.variants)

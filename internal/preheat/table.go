@@ -93,6 +93,9 @@ func (t *Table) Begin(id scheduler.PreheatJob, now time.Time, d piece.Digest, va
 		for _, b := range j.blobs(n) {
 			n.OfBlobs, n.OfBytes = n.OfBlobs+1, n.OfBytes+b.Size
 		}
+		if j.Spec.cannot(p) {
+			n.State, n.Error = api.PreheatFailed, errNoRuntime.Error()
+		}
 		j.Nodes = append(j.Nodes, n)
 	}
 	slices.SortFunc(j.Nodes, func(a, b *Node) int { return cmp.Compare(a.Peer, b.Peer) })
@@ -122,6 +125,9 @@ func (t *Table) Report(r scheduler.PreheatReport, now time.Time) {
 	}
 	n.heard = now
 	said := &Node{State: api.PreheatFetching, Blobs: min(r.Blobs, n.OfBlobs), Bytes: min(r.Bytes, n.OfBytes), Error: r.Error}
+	if r.Unpacking {
+		said.State = api.PreheatUnpacking
+	}
 	switch r.State {
 	case scheduler.PreheatDone:
 		said.State, said.Blobs, said.Bytes = api.PreheatDone, n.OfBlobs, n.OfBytes
@@ -247,8 +253,9 @@ func (t *Table) Merge(o *Job) (ended bool) {
 		if len(nodes) == 0 {
 			nodes = o.clone().Nodes
 		}
+		spec := j.Spec // of a scheduler before this version it may be less
 		*j = *o
-		j.Nodes = nodes
+		j.Spec, j.Nodes = spec, nodes
 	}
 	return was && !j.running()
 }

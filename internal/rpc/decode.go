@@ -30,6 +30,7 @@ func decodeHello(m *p2pdv1.AttachRequest) (scheduler.Peer, error) {
 		return p, malformed("hello.peer", err)
 	}
 	p.Platform, err = decodeText("platform", h.GetPlatform())
+	p.Unpacks = h.GetUnpacks()
 	return p, malformed("hello", err)
 }
 

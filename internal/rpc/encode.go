@@ -13,7 +13,7 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 	switch e := e.(type) {
 	case scheduler.PeerUp:
 		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Hello{Hello: &p2pdv1.Hello{
-			Version: protocolVersion, Peer: encodePeer(e.Peer), Platform: e.Peer.Platform,
+			Version: protocolVersion, Peer: encodePeer(e.Peer), Platform: e.Peer.Platform, Unpacks: e.Peer.Unpacks,
 		}}}
 	case scheduler.Join:
 		j := &p2pdv1.Join{}

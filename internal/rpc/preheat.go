@@ -24,6 +24,7 @@ func encodePreheat(d scheduler.Preheat) *p2pdv1.Preheat {
 	p := &p2pdv1.Preheat{
 		Job: int64(d.Job), Registry: d.Registry, Repository: d.Repository,
 		Authorization: d.Authorization.Reveal(), Bereft: d.Bereft, Reason: encodeReason(d.Reason),
+		Unpack: d.Unpack, Login: d.Login.Reveal(),
 	}
 	for _, b := range d.Blobs[:min(len(d.Blobs), maxBlobs)] {
 		p.Blobs = append(p.Blobs, &p2pdv1.PreheatBlob{Digest: b.Digest[:], Size: b.Size, Manifest: b.Manifest})
@@ -46,6 +47,13 @@ func decodePreheat(p *p2pdv1.Preheat) (d scheduler.Preheat, err error) {
 	if n := len(p.GetAuthorization()); n > maxAuthorization {
 		return d, bad("authorization", "%d bytes, at most %d are allowed", n, maxAuthorization)
 	}
+	if n := len(p.GetLogin()); n > maxAuthorization {
+		return d, bad("login", "%d bytes, at most %d are allowed", n, maxAuthorization)
+	}
+	if d.Unpack, err = decodeText("unpack", p.GetUnpack()); err != nil {
+		return d, err
+	}
+	d.Login = secret.New(p.GetLogin())
 	d.Authorization, d.Bereft = secret.New(p.GetAuthorization()), p.GetBereft()
 	if err := atMost("blobs", len(p.GetBlobs()), maxBlobs); err != nil {
 		return d, err
@@ -89,7 +97,7 @@ func decodeJob(n int64) (scheduler.PreheatJob, error) {
 func encodePreheatReport(r scheduler.PreheatReport) *p2pdv1.PreheatReport {
 	m := &p2pdv1.PreheatReport{
 		Job: int64(r.Job), State: p2pdv1.PreheatState(r.State), Blobs: int32(min(r.Blobs, maxBlobs)), //nolint:gosec // it is bounded
-		Bytes: r.Bytes, Error: encodeReason(r.Error),
+		Bytes: r.Bytes, Error: encodeReason(r.Error), Unpacking: r.Unpacking,
 	}
 	if !r.Failed.IsZero() {
 		m.Failed = r.Failed[:]
@@ -108,7 +116,7 @@ func decodePreheatReport(m *p2pdv1.PreheatReport) (r scheduler.PreheatReport, er
 	if n := m.GetBlobs(); n < 0 || n > maxBlobs {
 		return r, bad("blobs", "%d, 0 to %d are allowed", n, maxBlobs)
 	}
-	r.State, r.Blobs = scheduler.PreheatState(st), int(m.GetBlobs())
+	r.State, r.Blobs, r.Unpacking = scheduler.PreheatState(st), int(m.GetBlobs()), m.GetUnpacking()
 	if r.Bytes, err = decodeBytes("bytes", m.GetBytes()); err != nil {
 		return r, err
 	}

@@ -25,6 +25,7 @@ var (
 			Repository: rapid.StringN(1, -1, maxRepository).Draw(t, "repository"), Bereft: rapid.Bool().Draw(t, "bereft"),
 			Authorization: secret.New(rapid.StringN(0, -1, 300).Draw(t, "authorization")), Reason: rapid.StringN(0, -1, maxReason).Draw(t, "reason"),
 		}
+		d.Unpack, d.Login = rapid.StringN(0, -1, 128).Draw(t, "unpack"), secret.New(rapid.StringN(0, -1, 300).Draw(t, "login"))
 		for range rapid.IntRange(0, 3).Draw(t, "blobs") {
 			d.Blobs = append(d.Blobs, scheduler.PreheatBlob{
 				Digest: drawDigest.Draw(t, "digest"), Size: rapid.Int64Range(0, 1<<40).Draw(t, "size"), Manifest: rapid.Bool().Draw(t, "manifest"),
@@ -37,7 +38,7 @@ var (
 		return scheduler.PreheatReport{
 			Peer: "me", Job: drawJob.Draw(t, "job"), Blobs: rapid.IntRange(0, maxBlobs).Draw(t, "blobs"), Bytes: drawBytes.Draw(t, "bytes"),
 			State:  rapid.SampledFrom([]scheduler.PreheatState{scheduler.PreheatFetching, scheduler.PreheatDone, scheduler.PreheatFailed}).Draw(t, "state"),
-			Failed: drawDigest.Draw(t, "failed"), Error: rapid.StringN(0, -1, maxReason).Draw(t, "error"),
+			Failed: drawDigest.Draw(t, "failed"), Error: rapid.StringN(0, -1, maxReason).Draw(t, "error"), Unpacking: rapid.Bool().Draw(t, "unpacking"),
 		}
 	})
 )
@@ -54,6 +55,8 @@ func TestMalformedPreheats(t *testing.T) {
 		"short digest":  func(p *p2pdv1.Preheat) { p.Blobs[0].Digest = []byte{1} },
 		"negative size": func(p *p2pdv1.Preheat) { p.Blobs[0].Size = -1 },
 		"long secret":   func(p *p2pdv1.Preheat) { p.Authorization = string(make([]byte, maxAuthorization+1)) },
+		"long login":    func(p *p2pdv1.Preheat) { p.Login = string(make([]byte, maxAuthorization+1)) },
+		"long tag":      func(p *p2pdv1.Preheat) { p.Unpack = large },
 		"many blobs":    func(p *p2pdv1.Preheat) { p.Blobs = make([]*p2pdv1.PreheatBlob, maxBlobs+1) },
 		"long reason":   func(p *p2pdv1.Preheat) { p.Reason = string(make([]byte, maxReason+1)) },
 	} {

@@ -30,7 +30,8 @@ func wireEvents() map[string]scheduler.Event {
 		"preheat report": scheduler.PreheatReport{
 			Peer: "me", Job: 7, State: scheduler.PreheatFailed, Blobs: 2, Bytes: 9, Failed: d, Error: "disk full",
 		},
-		"leave": scheduler.Leave{Peer: "me", Digest: d},
+		"unpacking report": scheduler.PreheatReport{Peer: "me", Job: 7, State: scheduler.PreheatFetching, Blobs: 2, Bytes: 9, Unpacking: true},
+		"leave":            scheduler.Leave{Peer: "me", Digest: d},
 		"summary": scheduler.Summary{Peer: "me", Blobs: []scheduler.Progress{{
 			Digest: d, Size: size, Have: have, Stalled: true,
 			Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
@@ -56,6 +57,10 @@ func wireDecisions() map[string]scheduler.Decision {
 		"preheat": scheduler.Preheat{
 			To: "me", Job: 7, Registry: "registry.example", Repository: "team/app", Authorization: secret.New("Bearer x"), Bereft: true, Reason: "why",
 			Blobs: []scheduler.PreheatBlob{{Digest: d, Size: 9, Manifest: true}},
+		},
+		"preheat into containerd": scheduler.Preheat{
+			To: "me", Job: 7, Registry: "registry.example", Repository: "team/app", Authorization: secret.New("Bearer x"), Reason: "why",
+			Blobs: []scheduler.PreheatBlob{{Digest: d, Size: 9, Manifest: true}}, Unpack: "v1", Login: secret.New("dTpw"),
 		},
 		"preheat end": scheduler.PreheatEnd{To: "me", Job: 7, Reason: "why"},
 		"revoke":      scheduler.Revoke{To: "me", Digest: d, Lease: 7, Reason: "why"},

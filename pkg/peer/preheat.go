@@ -100,9 +100,11 @@ func (b *board) bytes() (n int64) {
 
 // givesWay reports whether readers on this node fetch something, and this
 // download has time.
-func (d *download) givesWay() bool {
-	return d.board.patient.Load() && d.p.fetching.Load()+d.p.stats.leases.Load()-d.p.patientLeases.Load() > 0
-}
+func (d *download) givesWay() bool { return d.board.patient.Load() && d.p.Busy() }
+
+// Busy reports whether readers on this node fetch something, that is whether what
+// has time gives way.
+func (p *Peer) Busy() bool { return p.fetching.Load()+p.stats.leases.Load()-p.patientLeases.Load() > 0 }
 
 // sayPatience tells the scheduler when somebody waits now, or nobody any more.
 func (d *download) sayPatience() {

@@ -25,6 +25,9 @@ type Peer struct {
 	// Platform is OS/ARCH of the machine, as in images. Other peers are not told.
 	// Empty means not known.
 	Platform string
+	// Unpacks says that it can have a container runtime pull what is preheated.
+	// Other peers are not told.
+	Unpacks bool
 }
 
 // SizeUnknown stands for the size of a blob that nobody has told yet.

@@ -26,13 +26,19 @@ type Preheat struct {
 	// Registry is HOST[:PORT] as images name it, Repository lies there. No URL:
 	// where that is reached, the peer's own configuration says.
 	Registry, Repository string
-	Blobs                []PreheatBlob
+	// Blobs are what the image is made of. The first is what its name stands for.
+	Blobs []PreheatBlob
 	// Authorization is the value of that header to read with, for this job alone;
 	// zero: the peer reads with its own right.
 	Authorization secret.Value
 	// Bereft says that the job had an Authorization that is gone with the
 	// scheduler that knew it.
 	Bereft bool
+	// Unpack is the tag or digest by which To's container runtime is to pull the
+	// image once the blobs are here; empty: the store will do. Login is what it
+	// shows the registry, USER:PASSWORD in base64; zero: what it has itself.
+	Unpack string
+	Login  secret.Value
 	Reason string
 }
 
@@ -59,6 +65,8 @@ type PreheatReport struct {
 	// Blobs and Bytes are how many are here, of all that were asked for.
 	Blobs int
 	Bytes int64
+	// Unpacking says that they are all here, and the container runtime pulls.
+	Unpacking bool
 	// Failed is the blob that could not be had, and Error why, with
 	// PreheatFailed. Failed may be zero.
 	Failed piece.Digest

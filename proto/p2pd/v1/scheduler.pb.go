@@ -872,6 +872,14 @@ type Preheat struct {
 	Authorization string `protobuf:"bytes,5,opt,name=authorization,proto3" json:"authorization,omitempty"`
 	Bereft        bool   `protobuf:"varint,6,opt,name=bereft,proto3" json:"bereft,omitempty"` // the job had an authorization, which is lost
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The tag or digest by which the peer's container runtime is to pull the image,
+	// once the blobs are here, of which the first is what that must lead to; empty:
+	// the store will do. Only peers are told it whose Hello says unpacks.
+	Unpack string `protobuf:"bytes,8,opt,name=unpack,proto3" json:"unpack,omitempty"`
+	// The login to do that with, USER:PASSWORD in base64; empty: the runtime's own
+	// right. As authorization, it is neither stored nor logged, and only sent in
+	// closed clusters.
+	Login         string `protobuf:"bytes,9,opt,name=login,proto3" json:"login,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -951,6 +959,20 @@ func (x *Preheat) GetBereft() bool {
 func (x *Preheat) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Preheat) GetUnpack() string {
+	if x != nil {
+		return x.Unpack
+	}
+	return ""
+}
+
+func (x *Preheat) GetLogin() string {
+	if x != nil {
+		return x.Login
 	}
 	return ""
 }
@@ -1074,10 +1096,11 @@ type PreheatReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           int64                  `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"` // as in Preheat
 	State         PreheatState           `protobuf:"varint,2,opt,name=state,proto3,enum=p2pd.v1.PreheatState" json:"state,omitempty"`
-	Blobs         int32                  `protobuf:"varint,3,opt,name=blobs,proto3" json:"blobs,omitempty"`  // that are here
-	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`  // that are here
-	Failed        []byte                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"` // digest of a blob that could not be had; empty: none in particular
-	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`   // why
+	Blobs         int32                  `protobuf:"varint,3,opt,name=blobs,proto3" json:"blobs,omitempty"`         // that are here
+	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`         // that are here
+	Failed        []byte                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"`        // digest of a blob that could not be had; empty: none in particular
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`          // why
+	Unpacking     bool                   `protobuf:"varint,7,opt,name=unpacking,proto3" json:"unpacking,omitempty"` // the blobs are here, and the container runtime pulls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1152,6 +1175,13 @@ func (x *PreheatReport) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *PreheatReport) GetUnpacking() bool {
+	if x != nil {
+		return x.Unpacking
+	}
+	return false
 }
 
 // Ticket lets its recipient have from other peers what they have of a blob, in a
@@ -1488,6 +1518,7 @@ type Hello struct {
 	// speak.
 	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	Platform      string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"` // OS/ARCH that its machine runs; empty: not known
+	Unpacks       bool   `protobuf:"varint,4,opt,name=unpacks,proto3" json:"unpacks,omitempty"`  // it can have a container runtime pull what is preheated
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1541,6 +1572,13 @@ func (x *Hello) GetPlatform() string {
 		return x.Platform
 	}
 	return ""
+}
+
+func (x *Hello) GetUnpacks() bool {
+	if x != nil {
+		return x.Unpacks
+	}
+	return false
 }
 
 // Membership is a peer's standing in one swarm.
@@ -2574,7 +2612,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"preheatEnd\x12)\n" +
 	"\x06ticket\x18\v \x01(\v2\x0f.p2pd.v1.TicketH\x00R\x06ticketB\n" +
 	"\n" +
-	"\bdecision\"\xd9\x01\n" +
+	"\bdecision\"\x87\x02\n" +
 	"\aPreheat\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x03R\x03job\x12\x1a\n" +
 	"\bregistry\x18\x02 \x01(\tR\bregistry\x12\x1e\n" +
@@ -2584,7 +2622,9 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05blobs\x18\x04 \x03(\v2\x14.p2pd.v1.PreheatBlobR\x05blobs\x12$\n" +
 	"\rauthorization\x18\x05 \x01(\tR\rauthorization\x12\x16\n" +
 	"\x06bereft\x18\x06 \x01(\bR\x06bereft\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"U\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x16\n" +
+	"\x06unpack\x18\b \x01(\tR\x06unpack\x12\x14\n" +
+	"\x05login\x18\t \x01(\tR\x05login\"U\n" +
 	"\vPreheatBlob\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1a\n" +
@@ -2592,14 +2632,15 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\n" +
 	"PreheatEnd\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x03R\x03job\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa8\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc6\x01\n" +
 	"\rPreheatReport\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x03R\x03job\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.p2pd.v1.PreheatStateR\x05state\x12\x14\n" +
 	"\x05blobs\x18\x03 \x01(\x05R\x05blobs\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06failed\x18\x05 \x01(\fR\x06failed\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"P\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x1c\n" +
+	"\tunpacking\x18\a \x01(\bR\tunpacking\"P\n" +
 	"\x06Ticket\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\fR\x06ticket\x12\x16\n" +
@@ -2623,11 +2664,12 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\x12\x12\n" +
 	"\x04bulk\x18\x03 \x01(\tR\x04bulk\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x12\n" +
-	"\x04rack\x18\x05 \x01(\tR\x04rack\"`\n" +
+	"\x04rack\x18\x05 \x01(\tR\x04rack\"z\n" +
 	"\x05Hello\x12!\n" +
 	"\x04peer\x18\x01 \x01(\v2\r.p2pd.v1.PeerR\x04peer\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
-	"\bplatform\x18\x03 \x01(\tR\bplatform\"\xdd\x01\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\x12\x18\n" +
+	"\aunpacks\x18\x04 \x01(\bR\aunpacks\"\xdd\x01\n" +
 	"\n" +
 	"Membership\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +

@@ -98,6 +98,7 @@ listen: ""
 {{- /* p2pd.config: p2pd's configuration */ -}}
 {{- define "p2pd.config" -}}
 {{- $any := eq .Values.node.network "pod" | ternary "0.0.0.0" "127.0.0.1" -}}
+{{- $socket := printf "/host/run/%s" (base .Values.containerd.socket) -}}
 {{- $own := dict
   "mirror" (dict "listen" (printf "%s:%d" $any (int .Values.node.mirrorPort)) "exposed" (eq .Values.node.network "pod")
     "drain" (printf "%ds" (max 1 (sub (int .Values.node.terminationGracePeriodSeconds) 10))))
@@ -106,8 +107,9 @@ listen: ""
   "discovery" (dict "bootstrap" (dig "discovery" "bootstrap" (list (printf "%s-node.%s.svc:7301" (include "p2pd.fullname" .) .Release.Namespace)) .Values.node.config))
   "scheduler" (dict "address" (include "p2pd.schedulerAddress" .))
   "membership" (include "p2pd.membership" . | fromYaml)
-  "containerd" (.Values.containerd.content | ternary (dict "socket" (printf "/host/run/%s" (base .Values.containerd.socket)) "root" .Values.containerd.root) (dict "socket" ""))
+  "containerd" (.Values.containerd.content | ternary (dict "socket" $socket "root" .Values.containerd.root) (dict "socket" ""))
 -}}
+{{- if .Values.containerd.unpack }}{{ $_ := set $own.containerd "criSocket" $socket }}{{ end -}}
 {{- mergeOverwrite (deepCopy .Values.node.config) $own | toYaml -}}
 {{- end -}}
 
