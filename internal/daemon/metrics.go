@@ -23,7 +23,7 @@ func (n *Node) metricsHandler() http.Handler {
 			ms = append(ms, n.hub.metrics()...)
 		}
 		return ms
-	})
+	}, n.libp2p)
 }
 
 // swarmMetrics are of what comes from and goes to others.

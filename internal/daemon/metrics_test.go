@@ -54,6 +54,37 @@ func TestTheDocumentHasEveryMetric(t *testing.T) {
 	}
 }
 
+// What libp2p and its resource manager count is on the page, and names no peer and no
+// address: how many series there are does not depend on who comes.
+func TestMetricsOfLibp2p(t *testing.T) {
+	page := metricsPage(t)
+	known := []string{
+		"dir", "scope", "protocol", "resource", "transport", "security", "muxer", "early_muxer", "ip_version", "error", "key_type", "outcome", "num_dials",
+		"name", "trigger", "support", "event", "subscriber_name", "le", "quantile",
+	}
+	label := regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
+	series := make(map[string]int)
+	for line := range strings.Lines(page) {
+		family, _, _ := strings.Cut(line, "_")
+		if strings.HasPrefix(line, "#") || family != "libp2p" {
+			continue
+		}
+		part := "libp2p"
+		if strings.HasPrefix(line, "libp2p_rcmgr_") {
+			part = "its resource manager"
+		}
+		series[part]++
+		for _, m := range label.FindAllStringSubmatch(line, -1) {
+			if !slices.Contains(known, m[1]) || strings.Contains(m[2], "12D3") || strings.Contains(m[2], "127.0.0.1") {
+				t.Errorf("label %s=%q of %s", m[1], m[2], line)
+			}
+		}
+	}
+	if series["libp2p"] < 10 || series["its resource manager"] < 5 {
+		t.Errorf("series: %v", series)
+	}
+}
+
 // Names have units as Prometheus wants them, and labels are of a fixed set of
 // names whose values nobody outside can make up.
 func TestNamesAndLabelsOfMetrics(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/p2pd/p2pd/internal/containerd"
 	"github.com/p2pd/p2pd/internal/discovery"
 	"github.com/p2pd/p2pd/internal/journal"
@@ -42,6 +44,7 @@ type Node struct {
 	journal   journal.Journal
 	pulls     *pulls.Tracker
 	tracer    *tracing.Tracer // nil unless enabled
+	libp2p    *prometheus.Registry
 	limits    *limits
 	reload    reload
 	papers    *papers              // nil in an open cluster
@@ -93,12 +96,13 @@ func (n *Node) open() (err error) {
 	if err := n.newTracer(string(id)); err != nil {
 		return err
 	}
+	n.libp2p = prometheus.NewRegistry()
 	if n.net, err = transport.New(transport.Config{
 		KeyFile: p.KeyFile, Listen: p.Listen, Bulk: p.BulkListen, Advertise: p.Advertise,
 		Zone: n.cfg.Topology.Zone, Rack: n.cfg.Topology.Rack,
 		Upload: n.limits.upload, Download: n.limits.download, FarUpload: n.limits.farUpload, FarDownload: n.limits.farDownload,
 		ClearBulk: !p.BulkTLS, Members: n.papers.forTransport(), Limits: n.cfg.Discovery.guests(), Tracer: n.tracer, Logger: n.log,
-		Tickets: n.papers.forSwarms(),
+		Tickets: n.papers.forSwarms(), Metrics: n.libp2p,
 	}); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}

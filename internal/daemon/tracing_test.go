@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ func TestATraceOfAPull(t *testing.T) {
 	}
 	s, hub := collect(t), startHub(t)
 	var running []interface{ wait(*testing.T) }
+	var examples []string
 	for range 2 {
 		cfg := nodeConfig(t, &upstream{Server: origin})
 		hub.lets(&cfg)
@@ -120,9 +122,15 @@ func TestATraceOfAPull(t *testing.T) {
 			_, page := get(t, "http://"+n.HTTPAddr().String()+"/metrics")
 			return sample(t, page, "p2pd_cache_blobs") == "4" && sample(t, page, "p2pd_downloads_active") == "0"
 		})
+		examples = append(examples, exampleOf(t, n, "p2pd_blob_duration_seconds"), exampleOf(t, n, "p2pd_image_pull_duration_seconds"))
 	}
 	for _, r := range running { // the last spans are sent at the end
 		r.wait(t)
+	}
+	for _, id := range examples {
+		if s.names()[id] == nil {
+			t.Errorf("metrics have an example of trace %q, which there is not", id)
+		}
 	}
 
 	var first, second []string // the pull that read from the registry, and the one that did not
@@ -151,6 +159,31 @@ func TestATraceOfAPull(t *testing.T) {
 	if s.raw.Len() == 0 || bytes.Contains(s.raw.Bytes(), []byte(planted)) {
 		t.Errorf("spans of %d bytes say what is secret", s.raw.Len())
 	}
+}
+
+// exampleOf is the trace that a histogram of a node's metrics page has an example of;
+// empty if it has none.
+func exampleOf(t *testing.T, n *daemon.Node, histogram string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.HTTPAddr().String()+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(histogram + `_bucket\{.*# \{trace_id="([0-9a-f]+)"\}`).FindSubmatch(page)
+	if m == nil {
+		return ""
+	}
+	return string(m[1])
 }
 
 // authorized shows a credential with each request.

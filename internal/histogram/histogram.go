@@ -16,7 +16,15 @@ type Durations struct {
 
 	mu     sync.Mutex // guards what follows
 	counts []uint64   // one a bound, and one for what is longer than all
+	traced []Exemplar // as many, the last traced of each; nil: none ever was
 	sum    time.Duration
+}
+
+// Exemplar is one duration of which there is a trace.
+type Exemplar struct {
+	Trace string // its ID in hexadecimal digits; empty: there is none
+	Took  time.Duration
+	At    time.Time // when it ended
 }
 
 // New makes an empty one. The bounds must ascend.
@@ -25,19 +33,30 @@ func New(bounds ...time.Duration) *Durations {
 }
 
 // Observe counts one duration.
-func (d *Durations) Observe(took time.Duration) {
-	i, _ := slices.BinarySearch(d.bounds, took)
+func (d *Durations) Observe(took time.Duration) { d.ObserveTraced(Exemplar{Took: took}) }
+
+// ObserveTraced counts one duration, and keeps it as its bucket's example if there
+// is a trace of it.
+func (d *Durations) ObserveTraced(e Exemplar) {
+	i, _ := slices.BinarySearch(d.bounds, e.Took)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counts[i]++
-	d.sum += took
+	d.sum += e.Took
+	if e.Trace == "" {
+		return
+	}
+	if d.traced == nil {
+		d.traced = make([]Exemplar, len(d.counts))
+	}
+	d.traced[i] = e
 }
 
 // Snapshot is a copy of the counters.
 func (d *Durations) Snapshot() Snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Snapshot{Bounds: d.bounds, Counts: slices.Clone(d.counts), Sum: d.sum}
+	return Snapshot{Bounds: d.bounds, Counts: slices.Clone(d.counts), Sum: d.sum, Traced: slices.DeleteFunc(slices.Clone(d.traced), func(e Exemplar) bool { return e.Trace == "" })}
 }
 
 // Snapshot is what a Durations has counted. Counts[i] are those that took
@@ -46,6 +65,8 @@ type Snapshot struct {
 	Bounds []time.Duration
 	Counts []uint64
 	Sum    time.Duration
+	// Traced are examples, one a bucket at most.
+	Traced []Exemplar
 }
 
 // Count is how many there were.

@@ -46,3 +46,23 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// The last traced duration of each bucket is its example; others leave none.
+func TestExemplars(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(time.Second, time.Minute)
+	d.Observe(time.Millisecond)
+	if got := d.Snapshot().Traced; len(got) != 0 {
+		t.Errorf("examples of nothing: %v", got)
+	}
+	at := time.Unix(1, 0)
+	last := histogram.Exemplar{Trace: "b", Took: 2 * time.Millisecond, At: at}
+	long := histogram.Exemplar{Trace: "c", Took: time.Hour, At: at}
+	for _, e := range []histogram.Exemplar{{Trace: "a", Took: time.Second, At: at}, last, long, {Took: time.Hour}} {
+		d.ObserveTraced(e)
+	}
+	got := d.Snapshot()
+	if diff := cmp.Diff([]histogram.Exemplar{last, long}, got.Traced); diff != "" || got.Count() != 5 {
+		t.Errorf("count %d, examples (-want +got):\n%s", got.Count(), diff)
+	}
+}

@@ -78,9 +78,10 @@ func Labels(pairs ...string) (all []Label) {
 	return all
 }
 
-// Handler serves what read returns, and the Go runtime's and the process's
-// own metrics. build is the name of the metric that tells the version.
-func Handler(build, version string, read func() []Metric) http.Handler {
+// Handler serves what read returns, the Go runtime's and the process's own metrics,
+// and those of others. build is the name of the metric that tells the version. Who
+// asks for OpenMetrics gets exemplars, too.
+func Handler(build, version string, read func() []Metric, others ...prometheus.Gatherer) http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(),
@@ -92,7 +93,8 @@ func Handler(build, version string, read func() []Metric) http.Handler {
 			})
 		}},
 	)
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	all := append(prometheus.Gatherers{reg}, others...)
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 // collector reads at each scrape.
@@ -115,9 +117,21 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, s := range m.Spread {
 			desc, values := m.desc(s.Labels)
-			out <- prometheus.MustNewConstHistogram(desc, s.Count(), s.Sum.Seconds(), cumulative(s.Snapshot), values...)
+			out <- exemplified(prometheus.MustNewConstHistogram(desc, s.Count(), s.Sum.Seconds(), cumulative(s.Snapshot), values...), s.Traced)
 		}
 	}
+}
+
+// exemplified is a histogram with an example for each bucket that has one.
+func exemplified(m prometheus.Metric, traced []histogram.Exemplar) prometheus.Metric {
+	if len(traced) == 0 {
+		return m
+	}
+	all := make([]prometheus.Exemplar, 0, len(traced))
+	for _, e := range traced {
+		all = append(all, prometheus.Exemplar{Value: e.Took.Seconds(), Labels: prometheus.Labels{"trace_id": e.Trace}, Timestamp: e.At})
+	}
+	return prometheus.MustNewMetricWithExemplars(m, all...)
 }
 
 // desc is what a sample is of, and its labels' values.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/p2pd/p2pd/internal/histogram"
 	"github.com/p2pd/p2pd/internal/metrics"
@@ -16,8 +17,15 @@ import (
 // scrape is a page without the runtime's and the process's own metrics.
 func scrape(t *testing.T, read func() []metrics.Metric) []string {
 	t.Helper()
-	w := httptest.NewRecorder()
-	metrics.Handler("demo_build_info", "v1", read).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return scrapeAs(t, "", read)
+}
+
+// scrapeAs is scrape of who accepts a kind of page.
+func scrapeAs(t *testing.T, accept string, read func() []metrics.Metric, others ...prometheus.Gatherer) []string {
+	t.Helper()
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	metrics.Handler("demo_build_info", "v1", read, others...).ServeHTTP(w, r)
 	if w.Code != 200 {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -78,6 +86,45 @@ func TestHistogram(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("page (-want +got):\n%s", diff)
+	}
+}
+
+// Who asks for OpenMetrics, as Prometheus does, gets a trace for each bucket that has
+// one; others get the page without.
+func TestExemplars(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(time.Second)
+	d.ObserveTraced(histogram.Exemplar{Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Took: 250 * time.Millisecond, At: time.Unix(12, 0)})
+	d.ObserveTraced(histogram.Exemplar{Trace: "00f067aa0ba902b700f067aa0ba902b7", Took: time.Minute, At: time.Unix(13, 0)})
+	read := func() []metrics.Metric {
+		return []metrics.Metric{metrics.Histogram("demo_took_seconds", "How long.", d.Snapshot())}
+	}
+	buckets := func(page []string) []string {
+		return slices.DeleteFunc(page, func(line string) bool { return !strings.Contains(line, "_bucket") })
+	}
+	want := []string{
+		`demo_took_seconds_bucket{le="1.0"} 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.25 12.0`,
+		`demo_took_seconds_bucket{le="+Inf"} 2 # {trace_id="00f067aa0ba902b700f067aa0ba902b7"} 60.0 13.0`,
+	}
+	if diff := cmp.Diff(want, buckets(scrapeAs(t, "application/openmetrics-text; version=1.0.0", read))); diff != "" {
+		t.Errorf("OpenMetrics (-want +got):\n%s", diff)
+	}
+	want = []string{`demo_took_seconds_bucket{le="1"} 1`, `demo_took_seconds_bucket{le="+Inf"} 2`}
+	if diff := cmp.Diff(want, buckets(scrape(t, read))); diff != "" {
+		t.Errorf("plain text (-want +got):\n%s", diff)
+	}
+}
+
+// What others count is on the page, too.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "demo_other_total", Help: "Another's."})
+	reg.MustRegister(c)
+	c.Inc()
+	got := scrapeAs(t, "", func() []metrics.Metric { return nil }, reg)
+	if !slices.Contains(got, "demo_other_total 1") {
+		t.Errorf("page: %q", got)
 	}
 }
 

@@ -46,7 +46,7 @@ func (x *exchange) pulled() {
 	if x.pull.Began.IsZero() {
 		return
 	}
-	x.pull.Sent = x.sent
+	x.pull.Sent, x.pull.Trace = x.sent, x.span.TraceID()
 	if x.content != nil {
 		x.pull.Source = sourceOf(x.content)
 	}

@@ -1,6 +1,7 @@
 package pulls
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -77,6 +78,8 @@ type Answer struct {
 	// Refused says that the client did not get what it asked for, and not for
 	// having gone away.
 	Refused bool
+	// Trace is the ID of the request's trace; empty: there is none.
+	Trace string
 }
 
 // Config is what a Tracker is made of.
@@ -110,6 +113,7 @@ type pull struct {
 	began   time.Time
 	last    time.Time // when a request of it last began or ended
 	running int       // requests now
+	trace   string    // the ID of that of its first traced request; empty: there is none
 	blobs   map[piece.Digest]*part
 }
 
@@ -223,7 +227,7 @@ func (t *Tracker) Answered(now time.Time, a Answer) {
 		return
 	}
 	if a.First > 0 && a.Off == 0 {
-		t.first[a.FirstFrom].Observe(a.First)
+		t.first[a.FirstFrom].ObserveTraced(histogram.Exemplar{Trace: a.Trace, Took: a.First, At: now})
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -235,7 +239,7 @@ func (t *Tracker) Answered(now time.Time, a Answer) {
 		}
 	}
 	if !grouped && a.Off == 0 && a.Sent > 0 && a.Sent == a.Size {
-		t.blob[a.Source].Observe(now.Sub(a.Began))
+		t.blob[a.Source].ObserveTraced(histogram.Exemplar{Trace: a.Trace, Took: now.Sub(a.Began), At: now})
 	}
 	t.sweep(now)
 }
@@ -243,7 +247,7 @@ func (t *Tracker) Answered(now time.Time, a Answer) {
 // answered takes the end of a request into one pull. mu is held.
 func (t *Tracker) answered(now time.Time, a Answer, p *pull, b *part) {
 	p.running = max(0, p.running-1) // one that began before the pull was never counted
-	p.last = now
+	p.last, p.trace = now, cmp.Or(p.trace, a.Trace)
 	if a.Off >= 0 {
 		b.sent.add(span{a.Off, a.Off + a.Sent})
 	}
@@ -252,7 +256,7 @@ func (t *Tracker) answered(now time.Time, a Answer, p *pull, b *part) {
 		return
 	}
 	b.whole = true
-	t.blob[a.Source].Observe(now.Sub(b.asked))
+	t.blob[a.Source].ObserveTraced(histogram.Exemplar{Trace: a.Trace, Took: now.Sub(b.asked), At: now})
 	for _, other := range p.blobs {
 		if !other.whole {
 			return
@@ -303,7 +307,7 @@ func (t *Tracker) settle(p *pull) {
 	if t.took[e] == nil {
 		t.took[e] = histogram.New(pullBounds()...)
 	}
-	t.took[e].Observe(p.last.Sub(p.began))
+	t.took[e].ObserveTraced(histogram.Exemplar{Trace: p.trace, Took: p.last.Sub(p.began), At: p.last})
 }
 
 // outcome is how a pull has gone so far; false if no blob was asked for.

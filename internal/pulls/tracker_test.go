@@ -2,11 +2,13 @@ package pulls
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/p2pd/p2pd/internal/histogram"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -96,6 +98,38 @@ func TestAPull(t *testing.T) {
 	}
 	if len(b.pulls)+len(b.parts) != 0 {
 		t.Errorf("left: %d pulls, %d blobs", len(b.pulls), len(b.parts))
+	}
+}
+
+// Of a pull that is traced, what it is counted in has its trace as an example: the
+// first that its requests tell. Of others nothing has one.
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.list("image", "config", "layer")
+	b.get("config", time.Second, 0, 100)
+	b.get("layer", time.Second, 0, 100)
+	if s := b.Stats(b.now); len(s.Took[Ending{"r", Complete}].Traced)+len(s.Blob[FromPeer].Traced)+len(s.FirstByte[FromOrigin].Traced) != 0 {
+		t.Errorf("traces of what has none: %+v", s)
+	}
+	traced := func(id string) func(*Answer) { return func(a *Answer) { a.Trace = id } }
+	b.list("image", "config", "layer")
+	b.get("config", time.Second, 0, 100, traced("one"))
+	b.get("layer", time.Minute, 0, 100, traced("two"))
+	s := b.Stats(b.now)
+	for what, tt := range map[string]struct {
+		got  []histogram.Exemplar
+		want string
+	}{
+		"pull": {s.Took[Ending{"r", Complete}].Traced, "one"}, "blob": {s.Blob[FromPeer].Traced, "one two"}, "first byte": {s.FirstByte[FromOrigin].Traced, "one two"},
+	} {
+		var ids []string
+		for _, e := range tt.got {
+			ids = append(ids, e.Trace)
+		}
+		if got := strings.Join(ids, " "); got != tt.want {
+			t.Errorf("%s: traces %q, want %q", what, got, tt.want)
+		}
 	}
 }
 

@@ -172,6 +172,15 @@ func (r *Request) Step(name string) (end func()) {
 	return func() { span.End() }
 }
 
+// TraceID is the ID of the trace that the request is part of, in hexadecimal
+// digits; empty if it is not sent anywhere.
+func (r *Request) TraceID() string {
+	if r == nil || !r.span.SpanContext().IsSampled() {
+		return ""
+	}
+	return r.span.SpanContext().TraceID().String()
+}
+
 // Result is how a request ended.
 type Result struct {
 	Outcome     string // "served", ...

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/p2pd/p2pd/internal/throttle"
 	"github.com/p2pd/p2pd/internal/tracing"
 )
@@ -46,6 +48,9 @@ type Config struct {
 	Tickets Tickets
 	// Limits bounds what others may use.
 	Limits Limits
+	// Metrics takes libp2p's own metrics and those of its resource manager, whose labels
+	// are of fixed sets: directions, protocols, kinds of errors. Nil: they are not made.
+	Metrics prometheus.Registerer
 	// Tracer makes spans of pieces that are fetched and given; nil: nobody does.
 	Tracer *tracing.Tracer
 	// Logger may be nil.

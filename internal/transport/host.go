@@ -59,10 +59,10 @@ const (
 //
 // Whatever libp2p turns on by itself and a cluster has no use for is turned
 // off here: QUIC, WebRTC, WebTransport, relays, hole punching, AutoNAT, port
-// mapping, ping, and all metrics. Identify stays, because discovery learns
+// mapping, ping. Identify stays, because discovery learns
 // from it which protocols a peer speaks.
 func newHost(id *identity, cfg Config, listen []ma.Multiaddr, announce ma.Multiaddr) (host.Host, error) {
-	resources, err := newResources(cfg.Limits)
+	resources, err := newResources(cfg.Limits, cfg.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("make resource limits: %w", err)
 	}
@@ -92,8 +92,7 @@ func newHost(id *identity, cfg Config, listen []ma.Multiaddr, announce ma.Multia
 		libp2p.ForceReachabilityPublic(), // no AutoNAT probes
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.Ping(false),
-		libp2p.DisableMetrics(),
-		privateMetrics,
+		measured(cfg.Metrics),
 		// There is no QUIC, but libp2p starts its machinery nevertheless.
 		libp2p.QUICReuse(quicreuse.NewConnManager, quicreuse.DisableReuseport()),
 	)
@@ -112,11 +111,15 @@ func newHost(id *identity, cfg Config, listen []ma.Multiaddr, announce ma.Multia
 	return h, nil
 }
 
-// privateMetrics keeps libp2p's event bus, which registers its metrics even
-// when they are disabled, away from the process's own registry.
-func privateMetrics(cfg *libp2p.Config) error {
-	cfg.PrometheusRegisterer = prometheus.NewRegistry()
-	return nil
+// measured has libp2p register its metrics with reg, or make none. Its event bus
+// registers some even then, which are kept away from the process's own registry.
+func measured(reg prometheus.Registerer) libp2p.Option {
+	return func(cfg *libp2p.Config) error {
+		if cfg.PrometheusRegisterer = reg; reg == nil {
+			cfg.DisableMetrics, cfg.PrometheusRegisterer = true, prometheus.NewRegistry()
+		}
+		return nil
+	}
 }
 
 func newMuxer() *yamux.Transport {
@@ -129,7 +132,7 @@ func newMuxer() *yamux.Transport {
 // newResources bounds libp2p by our own limits. Its defaults follow the RAM
 // of the host (not of the cgroup), and allow 8 connections and one new one
 // in 5 s for each address, which all peers behind one NAT would share.
-func newResources(l Limits) (network.ResourceManager, error) {
+func newResources(l Limits, reg prometheus.Registerer) (network.ResourceManager, error) {
 	conns := 2*l.Links + spareConns
 	total := baseLimit(conns, conns*4, l.Memory)
 	one := baseLimit(peerConns, peerStreams, peerConns*linkMemory)
@@ -153,9 +156,18 @@ func newResources(l Limits) (network.ResourceManager, error) {
 		limits.ProtocolPeer[protocol.ID(g)] = baseLimit(peerConns, guestPeerStreams, spareMemory)
 	}
 	anyAddress := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 0, ConnCount: conns}}
+	count := rcmgr.WithMetricsDisabled()
+	if reg != nil {
+		rcmgr.MustRegisterWith(reg)
+		reporter, err := rcmgr.NewStatsTraceReporter()
+		if err != nil {
+			return nil, err
+		}
+		count = rcmgr.WithTraceReporter(reporter)
+	}
 	return rcmgr.NewResourceManager(
 		rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)),
-		rcmgr.WithMetricsDisabled(),
+		count,
 		rcmgr.WithLimitPerSubnet(anyAddress, anyAddress),
 		rcmgr.WithConnRateLimiters(&rate.Limiter{}), // no limit
 	)

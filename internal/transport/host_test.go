@@ -12,7 +12,7 @@ import (
 // default takes for one abuser: it allows 8 connections, one new each 5 s.
 func TestManyPeersFromOneAddress(t *testing.T) {
 	for _, from := range []string{"/ip4/10.1.2.3/tcp/1", "/ip6/fd00::1/tcp/1"} {
-		r, err := newResources(Limits{}.orDefault())
+		r, err := newResources(Limits{}.orDefault(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestManyPeersFromOneAddress(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	limits := Limits{Links: 10}.orDefault()
-	r, err := newResources(limits)
+	r, err := newResources(limits, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
