@@ -126,7 +126,7 @@ func schedulerFaults() []misconfiguration {
 				w.waitTrouble(t)
 				return func() { w.startScheduler(t); w.waitConnected(t) }
 			},
-			check: connected, result: "warning", says: []string{"nobody listens there", "10.77.254.1:7310"}, follows: follows,
+			check: connected, result: "warning", says: []string{"nothing listens there", "10.77.254.1:7310"}, follows: follows,
 		},
 		{
 			name:  "the scheduler's address is another one's",
@@ -175,7 +175,7 @@ func registryFaults() []misconfiguration {
 		},
 		{
 			name: "the node does not trust the registry's certificate", spoil: none, look: secure,
-			check: "registry", result: "error", says: []string{"signed by somebody whom this node does not trust"}, follows: follows,
+			check: "registry", result: "error", says: []string{"signed by an authority that this node does not trust"}, follows: follows,
 		},
 		{
 			name: "no password", spoil: none, look: secure, env: trusting,

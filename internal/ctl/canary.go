@@ -88,7 +88,7 @@ func (c *canary) metrics() []metrics.Metric {
 		metrics.Gauge("p2pd_canary_success_timestamp_seconds", "When the last run that succeeded ended, as a Unix time; 0: none has yet.", last),
 		seconds("p2pd_canary_pull_seconds", "How long the last pull took.", c.pull),
 		seconds("p2pd_canary_start_seconds", "How long the last container took to start, and to end or to run for a moment.", c.start),
-		{Name: "p2pd_canary_received_bytes", Help: "What p2pd received for the last pull, by whom from.", Gauge: true, Samples: []metrics.Sample{
+		{Name: "p2pd_canary_received_bytes", Help: "Bytes that p2pd received for the last pull, by source.", Gauge: true, Samples: []metrics.Sample{
 			metrics.By("source", "peer", c.received.Peers), metrics.By("source", "origin", c.received.Origin),
 		}},
 	}

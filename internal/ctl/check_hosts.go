@@ -98,7 +98,7 @@ func (k *checkup) effect(ctx context.Context, e *setup.Entry) string {
 		has := k.containerdVersion(ctx)
 		switch {
 		case has == "":
-			return fmt.Sprintf("has a capability that containerd knows since %s; an older one ignores the whole file, and how old this node's is, nobody says at %s (--cri-socket)", e.Since, k.criSocket)
+			return fmt.Sprintf("has a capability that containerd knows since %s; an older one ignores the whole file, and the version of this node's could not be read at %s (--cri-socket)", e.Since, k.criSocket)
 		case older(has, e.Since):
 			return fmt.Sprintf("has a capability that containerd knows since %s, and this node's %s ignores the whole file: take the capability out (\"referrers\"), or update containerd", e.Since, has)
 		}

@@ -70,7 +70,7 @@ func (k *checkup) mirrorAnswers(ctx context.Context) (string, error) {
 	cl := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} //nolint:forbidigo // to this machine
 	res, err := cl.Do(r)
 	if err != nil && k.node == nil {
-		return "", skip("p2pd does not answer, and nobody else has its place at %s", k.mirror())
+		return "", skip("p2pd does not answer, and no other program listens at %s", k.mirror())
 	}
 	if err != nil {
 		return "", fmt.Errorf("the mirror at %s does not answer: %w", k.mirror(), root(err))
@@ -110,7 +110,7 @@ func (k *checkup) storeRoom(context.Context) (string, error) {
 	case n.DiskRoom != nil && *n.DiskRoom+n.CacheBytes <= 0:
 		return "", errors.New("the store can keep nothing: its disk has less free space than store.keepFree reserves for others, so every blob goes past it and is shared with no other node. Free space there, name another disk in store.path, or lower store.keepFree")
 	case n.NoRoom > 0:
-		return "", warn("%d times a blob had no room in the store, of which %s of %s are used, and was shared with nobody: raise store.capacity above the largest layer, or free space on its disk", n.NoRoom, bytesText(n.CacheBytes), bytesText(n.CacheCapacity))
+		return "", warn("%d times a blob had no room in the store, of which %s of %s are used, and was not shared: raise store.capacity above the largest layer, or free space on its disk", n.NoRoom, bytesText(n.CacheBytes), bytesText(n.CacheCapacity))
 	}
 	return fmt.Sprintf("%s of %s are used; what was used longest ago makes room", bytesText(n.CacheBytes), bytesText(n.CacheCapacity)), nil
 }
@@ -204,7 +204,7 @@ func portsFree(ports []string) (string, error) {
 		l.Close()
 	}
 	if len(taken) > 0 {
-		return "", fmt.Errorf("somebody listens at %s: choose other ports in p2pd's configuration, or stop it", strings.Join(taken, ", "))
+		return "", fmt.Errorf("other programs listen at %s: choose other ports in p2pd's configuration, or stop it", strings.Join(taken, ", "))
 	}
 	return strings.Join(ports, ", "), nil
 }

@@ -32,7 +32,7 @@ func (k *checkup) peersGive(ctx context.Context) (string, error) {
 	if b.Peers > 0 {
 		return bytesText(b.Peers), nil
 	}
-	return "nobody was asked", nil
+	return "no peer was asked", nil
 }
 
 // silent says which peers gave nothing while the layer came, as far as the node

@@ -193,7 +193,7 @@ func TestCheckNamesWhoHasThePort(t *testing.T) {
 		t.Errorf("beside another program: %v", err)
 	}
 	k.at = "127.0.0.1:1"
-	if _, err := k.mirrorAnswers(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody else") {
+	if _, err := k.mirrorAnswers(t.Context()); err == nil || !strings.Contains(err.Error(), "no other program") {
 		t.Errorf("alone: %v", err)
 	} else if _, skipped := errors.AsType[skippedError](err); !skipped {
 		t.Errorf("alone: %v is no reason to skip", err)

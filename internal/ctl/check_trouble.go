@@ -54,7 +54,7 @@ func certificateTrouble(host string, err error) error {
 	_, other := errors.AsType[x509.HostnameError](err)
 	switch {
 	case unknown:
-		return fmt.Errorf("the certificate of %s is signed by somebody whom this node does not trust: add the authority to the node's, and to registries[].tls.caFile of p2pd", host)
+		return fmt.Errorf("the certificate of %s is signed by an authority that this node does not trust: add the authority to those of the node, and to registries[].tls.caFile of p2pd", host)
 	case invalid, other:
 		return fmt.Errorf("the certificate of %s is no good: %w", host, root(err))
 	}

@@ -77,7 +77,7 @@ func (e *unreachableError) hint() string {
 	case errors.Is(e.err, fs.ErrPermission):
 		return "the socket belongs to whoever runs " + e.of.name + ": run this as root or as that user"
 	case errors.Is(e.err, syscall.ECONNREFUSED):
-		return "nobody listens there: is " + e.of.name + " running? " + here
+		return "nothing listens there: is " + e.of.name + " running? " + here
 	case errors.Is(e.err, context.DeadlineExceeded):
 		return "it took too long; --timeout gives it longer"
 	}

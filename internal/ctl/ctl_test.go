@@ -195,11 +195,11 @@ func TestNobodyAnswers(t *testing.T) {
 	}{
 		{[]string{"swarm", "ls", "--server", "unix://" + dir + "/none"}, 3, "is the scheduler running on this machine? --server says where"},
 		{[]string{"cache", "ls", "--node", "unix://" + dir + "/none"}, 3, "is p2pd running on this machine? --node says where"},
-		{[]string{"swarm", "ls", "--server", "unix://" + left}, 3, "nobody listens there"},
+		{[]string{"swarm", "ls", "--server", "unix://" + left}, 3, "nothing listens there"},
 		{[]string{"status", "--server", "unix://" + dir + "/none", "--node", "unix://" + dir + "/none"}, 3, "p2pd does not answer"},
 		{[]string{"swarm", "ls", "--server", "127.0.0.1:1"}, 2, "--token-file"},
 		{[]string{"swarm", "ls", "--server", "127.0.0.1:1", "--token-file", dir + "/none"}, 2, "no such file"},
-		{[]string{"swarm", "ls", "--server", "127.0.0.1:1", "--token-file", token}, 3, "nobody listens there"},
+		{[]string{"swarm", "ls", "--server", "127.0.0.1:1", "--token-file", token}, 3, "nothing listens there"},
 		{[]string{"swarm", "ls", "--server", "192.0.2.1:1", "--token-file", token}, 2, "in the clear"},
 		{[]string{"swarm", "ls", "--server", "https://scheduler.test"}, 2, "neither unix:///PATH"},
 	} {

@@ -98,7 +98,7 @@ func (k *checkup) removeFresh(ctx context.Context) (string, error) {
 	if e, is := errors.AsType[*transport.Error](err); is {
 		switch e.StatusCode {
 		case http.StatusMethodNotAllowed, http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
-			return "", errors.Join(kept, skip("the registry lets nobody delete (%d): have it remove untagged images of %s by itself", e.StatusCode, k.fresh.repository))
+			return "", errors.Join(kept, skip("the registry refuses deletion (%d): have it remove untagged images of %s by itself", e.StatusCode, k.fresh.repository))
 		}
 	}
 	return "", errors.Join(kept, err)

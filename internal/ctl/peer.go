@@ -169,7 +169,7 @@ find each other without a scheduler can still find it.`,
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			if ask.Reason == "" {
-				return usage("say why with --reason: it is shown to everybody who sees the ban")
+				return usage("give a reason with --reason: it is shown with the ban")
 			}
 			return c.change(cmd, args[0], func(ctx context.Context, cl *client, id string, d *api.PeerDetail) error {
 				return cl.do(ctx, http.MethodPost, "/peers/"+id+"/ban", ask, d)

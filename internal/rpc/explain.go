@@ -18,7 +18,7 @@ const (
 	wantsMembers = "the scheduler takes members only, and this node has no token: 'scheduler token' prints one there; put it into a file and name that in membership.tokenFile"
 	wantsNobody  = "the scheduler runs with membership.mode open, and this node wants a closed cluster: set the scheduler's mode to token, or take membership.tokenFile away here"
 	wantsToken   = "the scheduler does not take this node's token: 'scheduler token' prints a new one there; put it into the file that membership.tokenFile names here, which is read again at each attempt"
-	nobodyThere  = "nobody listens there: is the scheduler running, and is this its address?"
+	nobodyThere  = "nothing listens there: is the scheduler running, and is this its address?"
 	noWayThere   = "nothing answers there: is the address right, and does every firewall let this node through?"
 	itWent       = "it was there, and is gone"
 	noSuchName   = "the name stands for no address: is it right, and does this node's DNS server know it?"
