@@ -313,6 +313,8 @@ func TestPreheatConfig(t *testing.T) {
 		{func(c *daemon.PreheatConfig) { c.TokenFile = "" }, "preheat.tokenFile"},
 		{func(c *daemon.PreheatConfig) { c.Registries = nil }, "preheat.registries"},
 		{func(c *daemon.PreheatConfig) { c.Registries[0].Endpoint = "x" }, "preheat.registries[0].endpoint"},
+		{func(c *daemon.PreheatConfig) { c.Clusters = daemon.Clusters{"one": {"a"}} }, "preheat.clusters"},
+		{func(c *daemon.PreheatConfig) { c.Clusters = daemon.Clusters{"1": nil} }, "preheat.clusters"},
 		{func(c *daemon.PreheatConfig) { c.Rules = daemon.Rules{{Tag: "["}} }, "preheat.rules[0]"},
 		{func(c *daemon.PreheatConfig) { *c = daemon.PreheatConfig{Rules: daemon.Rules{{}}} }, "preheat.listen"},
 	} {

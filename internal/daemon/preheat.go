@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -27,6 +30,8 @@ type PreheatConfig struct {
 	TLS ServerTLS `json:"tls"`
 	// TokenFile holds the tokens that are good there, one a line.
 	TokenFile string `json:"tokenFile"`
+	// Clusters are the zones that Harbor's cluster IDs stand for; none: IDs mean nothing.
+	Clusters Clusters `json:"clusters"`
 	// Rules say which webhooks lead to a preheat.
 	Rules Rules `json:"rules"`
 }
@@ -37,6 +42,7 @@ func (c *PreheatConfig) flags(fs *pflag.FlagSet) {
 	text(fs, &c.TLS.CertFile, "preheat-tls-cert-file", "`file` with the certificate of preheat.listen, which it needs unless it is on loopback")
 	text(fs, &c.TLS.KeyFile, "preheat-tls-key-file", "`file` with that certificate's key")
 	text(fs, &c.TokenFile, "preheat-token-file", "`file` with the tokens for preheat.listen, one a line; one is made on the first start")
+	fs.Var(&c.Clusters, "preheat-clusters", "zones that the cluster IDs of Harbor's policies stand for, as ID=ZONE,...; none: they mean nothing")
 	fs.Var(&c.Rules, "preheat-rules", "pushes that lead to a preheat, as REGISTRY/REPOSITORY[:TAG],..., with * and **")
 }
 
@@ -46,6 +52,11 @@ func (p *problems) preheat(c PreheatConfig) {
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {
 			p.add(fmt.Sprintf("preheat.rules[%d]", i), r.Registry+"/"+r.Repository, "is no rule: "+err.Error())
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Clusters)) {
+		if n, err := strconv.ParseInt(id, 10, 64); err != nil || n < 1 || len(c.Clusters[id]) == 0 || slices.Contains(c.Clusters[id], "") {
+			p.add("preheat.clusters", id, "is no cluster: write its number and its zones, such as 1: [a, b]")
 		}
 	}
 	exposed := p.guarded(c.hooks())

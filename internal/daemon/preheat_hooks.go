@@ -15,6 +15,6 @@ func (c PreheatConfig) hooks() guarded {
 func (h *Hub) hooked(ctx context.Context) error {
 	h.log.Info("answering registries", "listen", h.hooksL.Addr().String())
 	return serveAdmin(ctx, h.hooksL, web.NewHooks(web.HooksConfig{
-		Guard: web.ByTokens(h.cfg.Preheat.hooks().tokens), Desk: h.desk, Rules: h.cfg.Preheat.Rules, Logger: h.log,
+		Guard: web.ByTokens(h.cfg.Preheat.hooks().tokens), Desk: h.desk, Rules: h.cfg.Preheat.Rules, Clusters: h.cfg.Preheat.Clusters.zones(), Logger: h.log,
 	}))
 }

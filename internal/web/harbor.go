@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,10 +39,13 @@ type JobDesk interface {
 
 // HooksConfig is what Hooks are made of. Guard and Desk must be set.
 type HooksConfig struct {
-	Guard  Guard
-	Desk   JobDesk
-	Rules  []preheat.Rule
-	Logger *slog.Logger // nil logs nothing
+	Guard Guard
+	Desk  JobDesk
+	Rules []preheat.Rule
+	// Clusters are the zones that Dragonfly's scheduler_cluster_ids stand for, none of
+	// them empty. Without any, every ID stands for all nodes.
+	Clusters map[int64][]string
+	Logger   *slog.Logger // nil logs nothing
 }
 
 // Hooks is where registries ask for preheats, and tell what happens. It speaks as
@@ -247,12 +252,31 @@ func (h *Hooks) createJob(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ask.Zones, err = h.zones(j.Clusters); err != nil {
+		return nil, err
+	}
 	made, err := h.cfg.Desk.Create(ask)
 	if err != nil {
 		return nil, err
 	}
 	h.log.Info("preheat asked for", "from", r.RemoteAddr, "image", made.Image, "job", made.ID)
 	return dragonflyAnswer(&made, j.Clusters), nil
+}
+
+// zones are those that clusters stand for; none: all of them.
+func (h *Hooks) zones(clusters []int64) (all []string, err error) {
+	if len(h.cfg.Clusters) == 0 {
+		return nil, nil
+	}
+	for _, id := range clusters {
+		zones := h.cfg.Clusters[id]
+		if len(zones) == 0 {
+			return nil, unprocessable(fmt.Sprintf("scheduler_cluster_ids: there is no cluster %d; there are %v", id, slices.Sorted(maps.Keys(h.cfg.Clusters))), "preheat.clusters of the scheduler says which zones a cluster is")
+		}
+		all = append(all, zones...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // showJob tells of a job as Dragonfly's manager does.

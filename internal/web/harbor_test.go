@@ -102,6 +102,42 @@ func TestDragonflyJobs(t *testing.T) {
 	}
 }
 
+// Where an operator says which zones Dragonfly's clusters are, they narrow the choice of
+// nodes, and one that there is not is refused by its number; else they mean nothing.
+func TestDragonflyClusters(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		clusters map[int64][]string
+		ids      string
+		code     int
+		want     []string
+	}{
+		{nil, `[1,2]`, http.StatusOK, nil},
+		{map[int64][]string{1: {"a"}}, `null`, http.StatusOK, nil},
+		{map[int64][]string{1: {"a"}}, `[]`, http.StatusOK, nil},
+		{map[int64][]string{1: {"b", "a"}, 2: {"a", "c"}, 3: {"d"}}, `[2,1]`, http.StatusOK, []string{"a", "b", "c"}},
+		{map[int64][]string{1: {"a"}, 7: {"b"}}, `[1,4294967296]`, http.StatusUnprocessableEntity, nil},
+		{nil, `["a"]`, http.StatusBadRequest, nil},
+	} {
+		h := newRegistryHooks()
+		h.cfg.Clusters = tt.clusters
+		code, answer := h.ask(t, http.MethodPost, "/oapi/v1/jobs",
+			`{"type":"preheat","args":{"url":"https://registry.test/v2/team/app/manifests/v1","scope":"all_peers"},"scheduler_cluster_ids":`+tt.ids+`}`)
+		if code != tt.code {
+			t.Errorf("%v with %s: %d %v, want %d", tt.clusters, tt.ids, code, answer, tt.code)
+			continue
+		}
+		if message, _ := answer["message"].(string); code == http.StatusUnprocessableEntity && (!strings.Contains(message, "4294967296") || !strings.Contains(message, "[1 7]")) {
+			t.Errorf("%v with %s: %q", tt.clusters, tt.ids, message)
+		}
+		if code == http.StatusOK {
+			if diff := cmp.Diff(tt.want, h.desk.asked[0].Zones); diff != "" {
+				t.Errorf("%v with %s (-want +got):\n%s", tt.clusters, tt.ids, diff)
+			}
+		}
+	}
+}
+
 func TestDragonflyJobsRefused(t *testing.T) {
 	t.Parallel()
 	const url = `"url":"https://registry.test/v2/team/app/manifests/v1"`
