@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // misconfigurations are in the order of the table in docs/checks.md.
@@ -52,6 +54,23 @@ func containerdFaults() []misconfiguration {
 		{
 			name: "config_path with two folders", spoil: inConfig(configPath, "config_path = 'DIR/certs.d:/etc/docker/certs.d'"),
 			check: "config-path", result: "error", says: []string{"2 folders", "name one"}, follows: []string{pull},
+		},
+		{
+			name: "config_path, without containerd started again", spoil: func(t *testing.T, w *ward) func() {
+				t.Helper()
+				text, err := os.ReadFile(w.containerd.Config())
+				if err != nil {
+					t.Fatal(err)
+				}
+				heal := inConfig(configPath, "")(t, w)
+				w.write(t, w.containerd.Config(), string(text))
+				later := time.Now().Add(time.Second) // containerd has only just been started
+				if err := os.Chtimes(w.containerd.Config(), later, later); err != nil {
+					t.Fatal(err)
+				}
+				return heal
+			},
+			check: "config-loaded", result: "warning", says: []string{"config.toml was changed", "until containerd is restarted"}, follows: []string{pull},
 		},
 		{
 			name: "a folder of the registry's own hides _default", spoil: inHosts("HOST", straight),

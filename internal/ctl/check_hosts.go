@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/p2pd/p2pd/internal/cri"
 	"github.com/p2pd/p2pd/internal/setup"
@@ -17,6 +18,7 @@ func (k *checkup) containerdChecks() []check {
 			_, err := k.hosts(ctx)
 			return "", err
 		}},
+		{description: "containerd was started after its configuration was changed", anchor: "config-loaded", look: k.loaded},
 		{description: "containerd asks p2pd", anchor: "hosts-toml", look: k.asked},
 	}
 }
@@ -26,6 +28,39 @@ func (k *checkup) hosts(ctx context.Context) ([]setup.Entry, error) {
 	c := k.files
 	c.Files, c.Mirror = setup.Disk{}, k.mirror()
 	return setup.Status(ctx, c)
+}
+
+// changedWithin is how much later than containerd's start its configuration may have
+// been written and still have been read: what clocks of files and processes differ by.
+const changedWithin = 200 * time.Millisecond
+
+// loaded looks whether the running containerd can have read what its configuration says:
+// it does once, when it is started, and nothing of what it has read of registries can
+// be asked for over CRI.
+func (k *checkup) loaded(context.Context) (string, error) {
+	if _, err := os.Stat(k.criSocket); err != nil {
+		return "", skip("nobody listens at %s (--cri-socket)", k.criSocket)
+	}
+	started, known, err := cri.Started(k.criSocket)
+	if err != nil {
+		return "", fmt.Errorf("who listens at %s: %w", k.criSocket, err)
+	}
+	if !known {
+		return "", skip("who listens at %s cannot be seen from here: from another PID namespace, or another system", k.criSocket)
+	}
+	c := k.files
+	c.Files = setup.Disk{}
+	names, err := setup.ContainerdFiles(c)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err == nil && info.ModTime().Sub(started) > changedWithin {
+			return "", warn("%s was changed %s after containerd was started (%s), which reads it only then: what it says now has no effect until containerd is restarted", name, info.ModTime().Sub(started).Round(time.Second), started.Format(time.DateTime))
+		}
+	}
+	return "", nil
 }
 
 // asked looks at the registry of --image, which must go through p2pd, or at all

@@ -2,9 +2,11 @@ package ctl
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/p2pd/p2pd/internal/cri/critest"
 )
@@ -48,5 +50,21 @@ func TestCheckStarts(t *testing.T) {
 	}
 	if code, _, err := run(t, "check", "--start"); code != 2 || !strings.Contains(err, "--image") {
 		t.Errorf("--start without an image: %d %q", code, err)
+	}
+}
+
+// A configuration that was changed after the runtime was started is told of: the
+// runtime is this process, and the file is younger.
+func TestCheckFindsAConfigurationThatIsNotLoaded(t *testing.T) {
+	const description = "containerd was started after its configuration was changed"
+	s := newSound(t)
+	s.written = time.Now().Add(time.Hour)
+	_, found := s.check(t, "--cri-socket", (&critest.Runtime{}).Serve(t))
+	if c := found[description]; c.Result != resultWarning || !strings.Contains(c.Error, "config.toml was changed") || !strings.Contains(c.Error, "restarted") {
+		t.Errorf("%+v", c)
+	}
+	_, found = s.check(t, "--cri-socket", filepath.Join(t.TempDir(), "none"))
+	if c := found[description]; c.Result != resultSkipped {
+		t.Errorf("where there is no runtime: %+v", c)
 	}
 }

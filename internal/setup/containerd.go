@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +34,7 @@ type containerdConfig struct {
 // readContainerd reads a configuration with all that it imports, as containerd
 // merges them: what is imported later wins. One that does not exist is empty.
 func readContainerd(f Files, root, name string) (containerdConfig, error) {
-	merged, err := readMerged(f, root, name, new(int))
+	merged, err := readMerged(f, root, name, new([]string))
 	if err != nil {
 		return containerdConfig{}, err
 	}
@@ -52,8 +53,20 @@ func readContainerd(f Files, root, name string) (containerdConfig, error) {
 	return c, nil
 }
 
-func readMerged(f Files, root, name string, count *int) (map[string]any, error) {
-	if *count++; *count > maxImports {
+// ContainerdFiles are the files that containerd's configuration is read from: the one
+// that c names, and all that are imported. Some may not exist.
+func ContainerdFiles(c Config) ([]string, error) {
+	var read []string
+	_, err := readMerged(c.Files, c.Root, cmp.Or(c.ContainerdConfig, DefaultContainerdConfig), &read)
+	for i, name := range read {
+		read[i] = filepath.Join(c.Root, name)
+	}
+	return read, err
+}
+
+// readMerged reads a file with all that it imports, and adds their names to read.
+func readMerged(f Files, root, name string, read *[]string) (map[string]any, error) {
+	if *read = append(*read, name); len(*read) > maxImports {
 		return nil, fmt.Errorf("%s: more than %d files are imported", name, maxImports)
 	}
 	text, err := f.ReadFile(filepath.Join(root, name))
@@ -81,7 +94,7 @@ func readMerged(f Files, root, name string, count *int) (map[string]any, error) 
 			if n == name {
 				continue
 			}
-			more, err := readMerged(f, root, n, count)
+			more, err := readMerged(f, root, n, read)
 			if err != nil {
 				return nil, err
 			}
