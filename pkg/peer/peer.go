@@ -61,12 +61,16 @@ type Peer struct {
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 
+	// begun says that a download has after the peer was idle.
+	begun chan struct{}
+
 	ctx    context.Context // ends with Run; parent of all downloads
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
 	closed    bool
+	idle      bool // nothing ran when the last Summary was due
 	downloads map[piece.Digest]*download
 	sched     Scheduler // nil while no stream is up
 	unsaid    []Held    // what is still to be announced to it
@@ -89,6 +93,7 @@ func New(cfg Config) *Peer {
 		cfg: cfg, log: cfg.Logger,
 		slots: newSlots(cfg.UploadSlots),
 		ctx:   ctx, cancel: cancel,
+		begun: make(chan struct{}, 1), idle: true,
 		downloads: make(map[piece.Digest]*download),
 	}
 }
@@ -96,12 +101,15 @@ func New(cfg Config) *Peer {
 // Run reports running downloads to the scheduler until ctx ends, then stops
 // all downloads (what has arrived stays in the store) and waits for them.
 func (p *Peer) Run(ctx context.Context) error {
-	tick := time.NewTicker(summaryEvery)
-	defer tick.Stop()
+	due := time.NewTimer(summaryEvery)
+	defer due.Stop()
 	p.tasks.Go(p.announceImages)
 	for {
 		select {
-		case <-tick.C:
+		case <-p.begun:
+			due.Reset(firstSummary())
+		case <-due.C:
+			due.Reset(summaryEvery)
 			p.announceMore()
 			p.summarise(ctx)
 		case <-ctx.Done():
@@ -218,6 +226,7 @@ func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
 // start runs a download, the only one of its digest. mu is held.
 func (p *Peer) start(d *download) {
 	p.downloads[d.ref.Digest] = d
+	p.noteBegun()
 	p.tasks.Go(func() {
 		d.run()
 		p.mu.Lock()

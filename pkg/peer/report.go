@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -12,6 +13,25 @@ import (
 // summaryEvery is how often the scheduler hears of running downloads.
 // It only needs to see trends; HAVE goes from peer to peer.
 const summaryEvery = time.Second
+
+// firstSummary is when it first hears of one that begins on an idle peer. What
+// it takes to see that peers bring too little is bounded by that, so it is not
+// left to chance; but a cluster that starts at once does not report at once.
+func firstSummary() time.Duration {
+	return summaryEvery - rand.N(summaryEvery/4)
+}
+
+// noteBegun is called when a download starts. mu is held.
+func (p *Peer) noteBegun() {
+	if !p.idle {
+		return
+	}
+	p.idle = false
+	select {
+	case p.begun <- struct{}{}:
+	default:
+	}
+}
 
 // join tells the scheduler that this peer is in the swarm, and what it has.
 func (d *download) join() {
@@ -100,4 +120,7 @@ func (p *Peer) summarise(ctx context.Context) {
 	if len(blobs) > 0 {
 		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
 	}
+	p.mu.Lock()
+	p.idle = len(p.downloads) == 0
+	p.mu.Unlock()
 }

@@ -24,12 +24,15 @@ type intake struct {
 	known bool      // there was one
 }
 
-// begin opens a window for a node that has wanted nothing for a while.
-func (t *intake) begin(now time.Time) {
-	if now.Sub(t.told) > quiet {
-		t.since, t.bytes, t.known = now, 0, false
+// wants notes that a node wants something; if it had wanted nothing for a while
+// a window opens.
+func (s *Scheduler) wants(n *node) {
+	t := &n.intake
+	if s.now.Sub(t.told) > quiet {
+		t.since, t.bytes, t.known = s.now, 0, false
+		s.begun.note(n, s.now)
 	}
-	t.told = now
+	t.told = s.now
 }
 
 // takeIn counts what a summary tells of bytes from peers.
@@ -38,8 +41,8 @@ func (s *Scheduler) takeIn(e Summary) {
 	if n == nil {
 		return
 	}
+	s.wants(n)
 	t, now := &n.intake, s.now
-	t.begin(now)
 	for i := range e.Blobs {
 		for _, r := range e.Blobs[i].Rates {
 			t.bytes += max(r.Bytes, 0)
@@ -51,30 +54,45 @@ func (s *Scheduler) takeIn(e Summary) {
 	}
 }
 
-// feeding is who was fed last by peers, and who before.
-type feeding struct{ last, before fedAt }
+// lately is which node something happened to last, and which other before.
+type lately struct{ last, before happened }
 
-type fedAt struct {
+type happened struct {
 	node *node
 	at   time.Time
+}
+
+func (l *lately) note(n *node, at time.Time) {
+	if l.last.node != n {
+		l.before = l.last
+	}
+	l.last = happened{n, at}
+}
+
+// toOthers reports whether it happened to another node than n since a time.
+func (l *lately) toOthers(n *node, since time.Time) bool {
+	h := l.last
+	if h.node == n {
+		h = l.before
+	}
+	return h.node != nil && h.at.After(since)
 }
 
 // noteFed takes that a node told of bytes from peers: it is not cut off.
 func (s *Scheduler) noteFed(n *node) {
 	n.fed, n.cutOff = s.now, false
-	if s.feeding.last.node != n {
-		s.feeding.before = s.feeding.last
-	}
-	s.feeding.last = fedAt{n, s.now}
+	s.fedLast.note(n, s.now)
 }
 
 // othersFed reports whether peers have fed another node than n of late. Then
 // peers work, but are busy, and n's turn comes: a crowd at a few seeds must not
 // turn to the registry.
 func (s *Scheduler) othersFed(n *node) bool {
-	f := s.feeding.last
-	if f.node == n {
-		f = s.feeding.before
-	}
-	return f.node != nil && s.now.Sub(f.at) < othersFedFor
+	return s.fedLast.toOthers(n, s.now.Add(-othersFedFor))
+}
+
+// othersBegan reports whether another node than n has begun to want something
+// so lately that it need not have told yet whether it is fed.
+func (s *Scheduler) othersBegan(n *node) bool {
+	return s.begun.toOthers(n, s.now.Add(-othersFedFor))
 }

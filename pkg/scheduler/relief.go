@@ -19,8 +19,9 @@ const (
 	// off as well: the first of them may feed the rest.
 	cutOffAnyway = 3 * time.Second
 	// crawlFactor is how many times slower than one lease its peers must be for a
-	// node to crawl.
-	crawlFactor = 4
+	// node to crawl. A lone node has several leases at once, so it gains even from
+	// peers that are as fast as one; only much of that is worth the registry's line.
+	crawlFactor = 2
 	// crawlLeft: a blob that will be there within this is left alone.
 	crawlLeft = 2 * time.Second
 	// trialFactor is how many times faster than from its peers the piece must come
@@ -76,7 +77,7 @@ func (s *Scheduler) crawls(m *member) bool {
 		return false
 	}
 	all, _ := s.reading(m)
-	return sw.free == 0 && all == 0 && !s.othersFed(m.node)
+	return sw.free == 0 && all == 0 && !s.othersFed(m.node) && !s.othersBegan(m.node)
 }
 
 // relieved goes on once a lease on what others have is done: a trial is judged,

@@ -53,9 +53,10 @@ type Scheduler struct {
 	lifted map[PeerID]time.Time
 	// blamers are whom each peer has blamed for false bytes of late.
 	blamers map[PeerID]*blamer
-	feeding feeding
-	next    LeaseID
-	stats   Stats
+	// fedLast is which nodes told of bytes from peers, begun which began to want any.
+	fedLast, begun lately
+	next           LeaseID
+	stats          Stats
 
 	// For the length of one Step:
 	now    time.Time
@@ -208,7 +209,7 @@ func (s *Scheduler) join(e Join) {
 			s.adopt(sw, m, l)
 		}
 		if !m.complete {
-			n.intake.begin(s.now)
+			s.wants(n)
 		}
 		if fresh {
 			s.connect(m)
