@@ -10,7 +10,8 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// summaryEvery is how often a node tells the scheduler of its downloads.
+// summaryEvery is how often a node tells the scheduler of its downloads. As with
+// the real peer, the first time comes within that of their beginning.
 const summaryEvery = time.Second
 
 // What happens to a node.
@@ -90,7 +91,7 @@ func (n *node) arrive() {
 		n.w.brain.tell(join)
 	}
 	n.read()
-	n.w.after(time.Duration(n.w.rng.Int64N(int64(summaryEvery))), n, nodeSummary)
+	n.w.after(summaryEvery-time.Duration(n.w.rng.Int64N(int64(summaryEvery/4))), n, nodeSummary)
 }
 
 // read has the client ask for as many layers as it takes at a time.
