@@ -57,6 +57,7 @@ func (h *Hub) metrics() []metrics.Metric {
 		}},
 		metrics.Counter("p2psched_stalls_total", "Calls for help from peers that received nothing.", c.Stalls),
 		metrics.Counter("p2psched_bans_total", "Peers banned for false bytes.", c.Banned),
+		metrics.Counter("p2psched_disputes_total", "Blobs whose pieces did not add up at a peer: once when it said so, once when it had it right.", c.Disputes),
 		metrics.Counter("p2psched_doubtful_blames_total", "Blames for false bytes by peers that had blamed too many others to be believed.", c.DoubtfulBlames),
 		metrics.Counter("p2psched_size_conflicts_total", "Claims of a blob's size that differ from what its swarm believed.", c.SizeConflicts),
 		metrics.Counter("p2psched_crowded_joins_total", "Joins of peers that were in as many swarms as a peer may be in.", c.Crowded),

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,10 @@ func drawEvent(t *rapid.T) scheduler.Event {
 		return scheduler.Blame{
 			Peer: "me", Digest: d, Neighbour: drawID.Draw(t, "neighbour"),
 			Fault: rapid.SampledFrom([]scheduler.Fault{scheduler.Slow, scheduler.Unreachable, scheduler.False}).Draw(t, "fault"),
+		}
+	case kindDispute:
+		return scheduler.Dispute{
+			Peer: "me", Digest: d, Settled: rapid.Bool().Draw(t, "settled"), Pieces: slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.IntRange(0, math.MaxInt32), 0, 5, rapid.ID[int]).Draw(t, "pieces"))),
 		}
 	case kindPreheat:
 		return drawPreheatReport.Draw(t, "report")

@@ -15,7 +15,7 @@ import (
 func encodeDecision(d scheduler.Decision, place func([]scheduler.Peer) []uint32) *p2pdv1.Decision {
 	switch d := d.(type) {
 	case scheduler.Introduce:
-		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Reason: encodeReason(d.Reason)}
+		in := &p2pdv1.Introduce{Digest: d.Digest[:], Size: encodeSize(d.Size), Proven: d.Proven, Reason: encodeReason(d.Reason)}
 		in.ShareIndex, in.ShareOf = encodePiece(d.Share.Index), encodePiece(d.Share.Of)
 		in.Peers = place(d.Peers[:min(len(d.Peers), maxPeers)])
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Introduce{Introduce: in}}
@@ -193,6 +193,7 @@ func decodeIntroduce(m *p2pdv1.Introduce, table []scheduler.Peer) (d scheduler.I
 	if d.Share, err = decodeShare(m.GetShareIndex(), m.GetShareOf()); err != nil {
 		return d, err
 	}
+	d.Proven = m.GetProven()
 	return d, fromTable(&d.Peers, m.GetPeers(), table)
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -57,6 +58,10 @@ func decodeEvent(from scheduler.PeerID, m *p2pdv1.AttachRequest) (scheduler.Even
 		l, err := decodeLeaseEnd(e.LeaseEnd)
 		l.Peer = from
 		return orError[scheduler.Event](l, malformed("lease_end", err))
+	case *p2pdv1.AttachRequest_Dispute:
+		d, err := decodeDispute(e.Dispute)
+		d.Peer = from
+		return orError[scheduler.Event](d, malformed("dispute", err))
 	case *p2pdv1.AttachRequest_PreheatReport:
 		r, err := decodePreheatReport(e.PreheatReport)
 		r.Peer = from
@@ -181,6 +186,23 @@ func decodeBlame(b *p2pdv1.Blame) (e scheduler.Blame, err error) {
 		return e, bad("fault", "%d", f)
 	}
 	e.Fault = scheduler.Fault(f)
+	return e, nil
+}
+
+func decodeDispute(m *p2pdv1.Dispute) (e scheduler.Dispute, err error) {
+	if e.Digest, err = decodeDigest("digest", m.GetDigest()); err != nil {
+		return e, err
+	}
+	if err := atMost("pieces", len(m.GetPieces()), maxDisputed); err != nil {
+		return e, err
+	}
+	e.Settled = m.GetSettled()
+	for _, i := range m.GetPieces() {
+		if n := len(e.Pieces); i > math.MaxInt32 || n > 0 && int(i) <= e.Pieces[n-1] {
+			return e, bad("pieces", "%d is out of order or range", i)
+		}
+		e.Pieces = append(e.Pieces, int(i))
+	}
 	return e, nil
 }
 

@@ -38,6 +38,12 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 			Digest: e.Digest[:], Lease: uint64(e.Lease), Outcome: p2pdv1.Outcome(e.Outcome),
 			RetryAfterMs: min(max(e.RetryAfter, 0), maxRetryAfter).Milliseconds(),
 		}}}
+	case scheduler.Dispute:
+		m := &p2pdv1.Dispute{Digest: e.Digest[:], Settled: e.Settled}
+		for _, i := range e.Pieces[:min(len(e.Pieces), maxDisputed)] {
+			m.Pieces = append(m.Pieces, encodePiece(i))
+		}
+		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Dispute{Dispute: m}}
 	case scheduler.PreheatReport:
 		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_PreheatReport{PreheatReport: encodePreheatReport(e)}}
 	}

@@ -36,6 +36,8 @@ func (f *Fleet) Send(e scheduler.Event) {
 		r.send(e.Digest, e)
 	case scheduler.LeaseEnd:
 		r.send(e.Digest, e)
+	case scheduler.Dispute:
+		r.send(e.Digest, e)
 	case scheduler.PreheatReport: // any scheduler answers for any job
 		for _, l := range r.to {
 			l.out.Send(e)

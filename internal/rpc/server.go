@@ -193,13 +193,14 @@ const (
 	kindSummary
 	kindBlame
 	kindLeaseEnd
+	kindDispute
 	kindPreheat
 	numKinds
 )
 
 // String is the name that ServerStats.Events has for a kind.
 func (k kind) String() string {
-	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end", "preheat"}[k]
+	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end", "dispute", "preheat"}[k]
 }
 
 // count counts an event that a peer sent.
@@ -216,6 +217,8 @@ func (s *Server) count(e scheduler.Event) {
 		k = kindBlame
 	case scheduler.LeaseEnd:
 		k = kindLeaseEnd
+	case scheduler.Dispute:
+		k = kindDispute
 	case scheduler.PreheatReport:
 		k = kindPreheat
 	}
@@ -229,7 +232,7 @@ type ServerStats struct {
 	Malformed int64 // streams closed because of a malformed message
 	Enrolled  int64 // credentials given out
 	Refused   int64 // and refused
-	// Events by kind: hello, join, leave, summary, blame, lease_end, preheat.
+	// Events by kind: hello, join, leave, summary, blame, lease_end, dispute, preheat.
 	Events map[string]int64
 }
 

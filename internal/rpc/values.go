@@ -34,6 +34,7 @@ const (
 	maxText       = 512                     // bytes of an ID, address, host or zone
 	maxReason     = 4096                    // bytes of a reason
 	maxLeases     = 256                     // leases in one Progress
+	maxDisputed   = 4096                    // pieces in a Dispute
 	maxSchedulers = 64                      // schedulers in a Roster
 	maxRetryAfter = time.Hour
 	// maxWait bounds how long a peer may be asked to wait.

@@ -37,6 +37,7 @@ func wireEvents() map[string]scheduler.Event {
 			Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
 		}}},
 		"blame":     scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
+		"dispute":   scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
 		"lease end": scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
 	}
 }
@@ -46,6 +47,7 @@ func wireDecisions() map[string]scheduler.Decision {
 	other := scheduler.Peer{ID: "other", Addrs: []string{"/ip4/10.0.0.1/tcp/7301"}, Bulk: "10.0.0.1:7302", Zone: "z", Rack: "r"}
 	return map[string]scheduler.Decision{
 		"introduce":  scheduler.Introduce{To: "me", Digest: d, Size: 3 << 20, Share: scheduler.Share{Index: 1, Of: 3}, Peers: []scheduler.Peer{other}, Reason: "why"},
+		"proven":     scheduler.Introduce{To: "me", Digest: d, Size: 3 << 20, Proven: true, Peers: []scheduler.Peer{other}, Reason: "why"},
 		"part":       scheduler.Part{To: "me", Digest: d, Peers: []scheduler.PeerID{"other"}, Reason: "why"},
 		"grant":      scheduler.Grant{To: "me", Digest: d, Reason: "why", Lease: scheduler.Lease{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
 		"wait":       scheduler.Wait{To: "me", Digest: d, For: 250 * time.Millisecond, Reason: "why"},

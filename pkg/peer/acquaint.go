@@ -75,7 +75,7 @@ func (a *acquaintances) all() []scheduler.Peer {
 // turnToAcquaintances asks peers met in other swarms whether they are in this
 // one, for want of a scheduler. Those who join it later turn to us.
 func (d *download) turnToAcquaintances() {
-	if d.alone || d.p.barred(d.ref.Digest) {
+	if d.alone() || d.p.barred(d.ref.Digest) {
 		return
 	}
 	known := d.p.acquainted.all()

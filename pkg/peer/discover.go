@@ -65,7 +65,7 @@ type findings struct{ wanting, holding []scheduler.Peer }
 
 // seek begins to search, unless that goes on already or there is nobody to ask.
 func (d *download) seek() {
-	if d.search.on || d.alone || d.p.barred(d.ref.Digest) || d.ended || d.p.cfg.Directory == nil || d.ahead.on.Load() {
+	if d.search.on || d.alone() || d.p.barred(d.ref.Digest) || d.ended || d.p.cfg.Directory == nil || d.ahead.on.Load() {
 		return
 	}
 	d.search.on = true
@@ -143,7 +143,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // the scheduler would choose. It reports whether to look again.
 func (d *download) found(f findings) bool {
 	d.search.looked = true
-	if d.alone || d.ended || d.schedulerUp && d.partial.met {
+	if d.alone() || d.ended || d.schedulerUp && d.partial.met {
 		d.search.on = false
 		return false
 	}

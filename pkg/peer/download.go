@@ -32,7 +32,8 @@ const (
 // edges of the swarm, acquaint.go and discover.go those without a scheduler; fetch.go pieces
 // from neighbours; lease.go pieces from the origin; stall.go what happens when
 // nobody sends any; partial.go what is different while only parts are wanted,
-// ahead.go while nobody has asked yet; finish.go the end.
+// ahead.go while nobody has asked yet; finish.go the end, and trust.go what
+// happens when the pieces do not add up.
 type download struct {
 	p     *Peer
 	ref   Ref
@@ -70,11 +71,9 @@ type download struct {
 	flush      *time.Timer // when the next may be sent
 
 	committing bool
-	repairs    int // how often the whole blob turned out false
 
 	schedulerUp bool
 	moving      bool      // the next join is to a scheduler that has not heard of it yet
-	alone       bool      // trusts nobody but the origin, after a false blob
 	joined      time.Time // when the scheduler was last told of the download
 	saidPatient bool      // it was told that nobody waits
 	moved       time.Time // when a byte last arrived from anywhere
@@ -90,6 +89,7 @@ type download struct {
 	noRange     bool
 	idleSince   time.Time // since when nobody reads
 
+	trust   trust
 	search  search
 	partial partial
 	ahead   ahead
@@ -304,8 +304,13 @@ func (d *download) advance(now time.Time) {
 }
 
 // got marks a verified piece and tells everybody who waits for it. from counts
-// the bytes of whoever gave it.
+// the bytes of whoever gave it. A piece that the store has not, or has otherwise,
+// by now was forgotten meanwhile.
 func (d *download) got(i int, claim piece.Digest, from *int64, now time.Time) bool {
+	if claim == (piece.Digest{}) || d.ingest.Claim(i) != claim {
+		d.miss(i)
+		return false
+	}
 	if !d.have.Set(i) {
 		return false
 	}

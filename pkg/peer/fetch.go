@@ -35,6 +35,7 @@ type fetch struct {
 	hedge   bool
 	cancel  context.CancelFunc
 	started time.Time
+	era     int  // of the download's trust
 	late    bool // missed its deadline, was stopped for it
 	stopped bool // the loop ended it, the neighbour is not to blame
 
@@ -73,7 +74,7 @@ func (d *download) startFetches(now time.Time) {
 			if !d.mayFetch() {
 				return
 			}
-			if !n.open || n.outstanding >= depth || now.Before(n.coolUntil) {
+			if !n.open || n.outstanding >= depth || now.Before(n.coolUntil) || !d.trusts(n) {
 				continue
 			}
 			i, ok := d.urgent(&n.has)
@@ -127,9 +128,12 @@ func (d *download) shuffled() []*neighbour {
 
 // startFetch asks n for piece i.
 func (d *download) startFetch(i int, n *neighbour, hedge bool, now time.Time) {
+	if !hedge {
+		d.clearPiece(i)
+	}
 	ctx, cancel := context.WithCancel(d.ctx)
 	f := &fetch{
-		piece: i, from: n, want: n.claims[i], hedge: hedge,
+		piece: i, from: n, want: n.claims[i], hedge: hedge, era: d.trust.era,
 		cancel: cancel, started: now, moved: now, count: &d.p.fetching,
 	}
 	if d.ahead.on.Load() || d.board.patient.Load() {
@@ -178,13 +182,17 @@ func (d *download) fetched(f *fetch, err error) {
 	n := f.from
 	n.outstanding--
 	d.dropFetch(f)
-	if err == nil {
+	if err == nil && f.era == d.trust.era {
 		d.fetchedWell(f, now)
 		return
 	}
 	d.miss(f.piece)
+	if f.era != d.trust.era {
+		return
+	}
 	var mismatch *piece.MismatchError
 	switch {
+	case errors.As(err, &mismatch) && n.open && n.claims[f.piece] != f.want: // it has told meanwhile that it had it false
 	case errors.As(err, &mismatch):
 		d.p.stats.falsePieces.Add(1)
 		d.log.Warn("neighbour sent false bytes; it is shunned", "peer", n.peer.ID, "piece", f.piece)
@@ -289,7 +297,7 @@ func (d *download) hedgeFetch(i int, slow *fetch, now time.Time) {
 	}
 	var best *neighbour
 	for _, n := range d.neighbours {
-		if n == slow.from || !n.open || !n.has.Has(i) || now.Before(n.coolUntil) {
+		if n == slow.from || !n.open || !n.has.Has(i) || now.Before(n.coolUntil) || !d.trusts(n) {
 			continue
 		}
 		if best == nil || n.outstanding < best.outstanding {

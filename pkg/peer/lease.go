@@ -24,6 +24,7 @@ type leaseRun struct {
 	pieces  piece.Range
 	whole   bool
 	cancel  context.CancelFunc
+	era     int  // of the download's trust
 	stopped bool // the loop ended it: say nothing to the scheduler
 	stalled bool // the loop ended it for showing no byte
 	// enough says that nobody waits for the rest of it.
@@ -95,15 +96,19 @@ func (d *download) revoked(dec scheduler.Revoke) {
 // startLease reads a run of pieces beside the loop.
 func (d *download) startLease(id scheduler.LeaseID, run piece.Range, whole bool) {
 	ctx, cancel := context.WithCancel(d.ctx)
-	l := &leaseRun{id: id, pieces: run, whole: whole, cancel: cancel, moved: time.Now()}
+	l := &leaseRun{id: id, pieces: run, whole: whole, era: d.trust.era, cancel: cancel, moved: time.Now()}
 	d.leases[l] = struct{}{}
 	d.p.stats.leases.Add(1)
 	patient := d.board.patient.Load()
 	if patient {
 		d.p.patientLeases.Add(1)
 	}
+	if whole {
+		d.clearAll()
+	}
 	for i := run.First; i < run.End; i++ {
 		d.picker.Need.Clear(i)
+		d.clearPiece(i)
 		for _, f := range d.fetches[i] { // a neighbour has it, but does not send it
 			f.stop()
 		}
@@ -206,7 +211,8 @@ func (d *download) readPieces(ctx context.Context, l *leaseRun, body io.Reader, 
 		}
 		took := time.Since(began)
 		d.post(func() {
-			if d.got(i, claim, &d.board.fromOrigin, time.Now()) && fromOrigin {
+			if l.era == d.trust.era && d.got(i, claim, &d.board.fromOrigin, time.Now()) && fromOrigin {
+				d.readHere(i)
 				d.p.stats.piecesOrigin.Add(1)
 				d.p.pace.observe(length, took)
 			}

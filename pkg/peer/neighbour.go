@@ -44,6 +44,7 @@ type neighbour struct {
 	withheld    bool      // which told it nothing, because it had shown no ticket
 	tries       int       // offers without answer
 	found       bool      // by this download's own search
+	proven      bool      // it has the whole blob, as the scheduler knows
 	outstanding int       // requests under way
 	strikes     int
 	coolUntil   time.Time // no requests before then: it was busy
@@ -64,9 +65,15 @@ func (d *download) introduced(dec scheduler.Introduce) {
 	d.noteIntroduced(dec)
 	d.p.warnIfBarred(d.ref.Digest)
 	for _, p := range dec.Peers {
-		if n := d.meet(p); n != nil {
+		n := d.meet(p)
+		if n == nil {
+			continue
+		}
+		n.proven = dec.Proven
+		if !n.open || !n.proven {
 			d.offer(n, false)
 		}
+		d.compare(n)
 	}
 }
 
@@ -173,6 +180,7 @@ func (d *download) admit(n *neighbour) {
 		d.heard(n, m)
 	}
 	n.backlog = nil
+	d.compare(n)
 }
 
 // forget takes a neighbour's pieces out of the count.
@@ -210,6 +218,7 @@ func (d *download) heard(n *neighbour, m Have) {
 			d.picker.Gain(c.Index, d.far(n), d.heardOf)
 		}
 	}
+	d.compare(n)
 }
 
 // leftBy ends the edge to a neighbour that says goodbye.

@@ -66,7 +66,7 @@ func (d *download) noteLease(g scheduler.Grant) {
 func (d *download) noteOwnRead(run piece.Range, whole bool) {
 	why := "nobody sends anything"
 	switch {
-	case d.alone:
+	case d.alone():
 		why = "neighbours are not trusted after a false blob"
 	case !d.schedulerUp:
 		why = "no scheduler shares the origin out"

@@ -51,6 +51,9 @@ func (d *download) join() {
 	d.joined, d.moving, d.saidPatient = time.Now(), false, m.Patient
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
 	d.noteJoined(m)
+	if d.trust.in != inAll {
+		d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest})
+	}
 	if !d.schedulerUp {
 		d.turnToAcquaintances()
 		d.seek()

@@ -72,8 +72,8 @@ func (d *download) tickStall(now time.Time) {
 		d.moved = now
 		return
 	}
-	if d.alone || !d.schedulerUp {
-		if d.alone || now.Sub(d.joined) > schedulerGrace {
+	if d.alone() || !d.schedulerUp {
+		if d.alone() || now.Sub(d.joined) > schedulerGrace {
 			d.lookAfterMyself(now)
 		}
 		return
@@ -138,7 +138,7 @@ func (d *download) lookAfterMyself(now time.Time) {
 		return
 	}
 	with := d.companions()
-	if with == 0 || d.alone || d.p.barred(d.ref.Digest) {
+	if with == 0 || d.alone() || d.p.barred(d.ref.Digest) {
 		for len(d.leases) < selfReads && d.selfRead(selfReads, false) {
 			continue
 		}

@@ -26,7 +26,10 @@ type Introduce struct {
 	// Peers may be shared by decisions of the same Step: only to be read.
 	Peers []Peer
 	// Share is To's part as one of its zone's gateways.
-	Share  Share
+	Share Share
+	// Proven says that Peers, which may be To's neighbours already, have the whole
+	// blob as its digest says; see Dispute.
+	Proven bool
 	Reason string
 }
 

@@ -57,6 +57,9 @@ func (s *Scheduler) believed(by, whom PeerID) bool {
 // accuse counts who blames a peer for false bytes. What only it claims to have
 // is read again; when enough blame it, it leaves all swarms for a while.
 func (s *Scheduler) accuse(n *node, by PeerID) {
+	if s.now.Before(s.banned[n.peer.ID].Until) {
+		return
+	}
 	if !s.believed(by, n.peer.ID) {
 		s.stats.DoubtfulBlames++
 		return

@@ -12,6 +12,7 @@ import (
 // release ends a lease; what was not read is free again.
 func (s *Scheduler) release(l *lease) {
 	sw := l.swarm
+	s.attribute(l)
 	if i := slices.Index(sw.leases, l); i >= 0 {
 		sw.leases = slices.Delete(sw.leases, i, i+1)
 	}

@@ -94,6 +94,8 @@ func (s *Scheduler) relieved(m *member, l *lease) {
 		n.cutOff = n.intake.rate == 0
 	}
 	switch {
+	case m.disputes:
+		s.repair(m)
 	case n.cutOff:
 		s.lendHeld(m, nothingCame)
 	case m.outruns:

@@ -28,30 +28,41 @@ func (s *Scheduler) rescue(m *member) {
 	if m.stalled.IsZero() || m.have.Count() > m.stalledAt {
 		m.stalled, m.stalledAt = s.now, m.have.Count()
 	}
+	if m.disputes {
+		s.repair(m)
+		return
+	}
 	if sw.size != SizeUnknown && s.grantExtra(m) {
 		return
 	}
 	found := 0
 	if sw.size != SizeUnknown {
-		var useful []*member
-		for _, c := range sample(s.rng, sw.order, sampleFactor*s.cfg.Neighbours) {
-			if !m.lacks(c) || m.far(c) && !m.gate && s.now.Sub(m.stalled) <= patience {
-				continue
-			}
-			useful = append(useful, c)
-			if !s.shuns(m, c) {
-				found++
-			}
-		}
-		if s.link(m, useful, 2, "it stalled and these have what it misses") == 0 && len(m.edges) == 0 {
-			s.reconcile(m, useful)
-		}
+		found = s.findFor(m)
 		if (s.noticeCutOff(m) || s.forsaken(m)) && s.lendHeld(m, nothingCame) ||
 			s.now.Sub(m.stalled) > patience && s.lendRun(m, 1, notComing) != nil {
 			return
 		}
 	}
 	s.wait(m, found)
+}
+
+// findFor gives m neighbours that have what it misses, and counts those that it
+// has no reason to shun.
+func (s *Scheduler) findFor(m *member) (found int) {
+	var useful []*member
+	for _, c := range sample(s.rng, m.swarm.order, sampleFactor*s.cfg.Neighbours) {
+		if !m.lacks(c) || m.far(c) && !m.gate && s.now.Sub(m.stalled) <= patience {
+			continue
+		}
+		useful = append(useful, c)
+		if !s.shuns(m, c) {
+			found++
+		}
+	}
+	if s.link(m, useful, 2, "it stalled and these have what it misses") == 0 && len(m.edges) == 0 {
+		s.reconcile(m, useful)
+	}
+	return found
 }
 
 // reading counts the leases of others that bring something, and of these those

@@ -131,6 +131,8 @@ func (s *Scheduler) Step(now time.Time, e Event) []Decision {
 		s.blame(e)
 	case LeaseEnd:
 		s.leaseEnd(e)
+	case Dispute:
+		s.dispute(e)
 	case BanPeer:
 		s.banPeer(e)
 	case UnbanPeer:

@@ -14,6 +14,8 @@ type Stats struct {
 	Stalls int64
 	// Banned counts peers that several others blamed for false bytes.
 	Banned int64
+	// Disputes are false blobs that members told of, and what was false in them.
+	Disputes int64
 	// FromPeers and FromOrigin are bytes that peers received, as they tell.
 	FromPeers, FromOrigin int64
 	// Crowded are joins of peers that were in too many swarms. DoubtfulBlames

@@ -29,6 +29,10 @@ type swarm struct {
 	free    int            // pieces that no member has and no lease covers
 	leases  []*lease
 	votes   map[int64]int // members that say a size by themselves
+	// readBy is who read each piece from the origin when nobody had it, as far as
+	// that is known, and disputed when a member last said that the blob was false.
+	readBy   []PeerID
+	disputed time.Time
 	// rangeless: the origin serves this blob from front to end only.
 	rangeless bool
 	traffic   Traffic
@@ -52,12 +56,15 @@ type member struct {
 	doubted  bool // have does not count
 	knows    bool // has been told the size, or told it
 	patient  bool // nobody waits for the blob there
+	disputes bool // the blob was false with what it had of others
+	settled  bool // and is right by now
 	// outruns: a trial has shown that the registry is faster than all others.
 	outruns bool
 	shunned map[PeerID]shunning
 
 	at      int
 	since   time.Time // when it joined
+	whole   time.Time // since when it is complete
 	have    piece.Bitfield
 	origin  string
 	host    *host // origin's, once a lease on it was given
@@ -241,6 +248,7 @@ func (s *Scheduler) complete(m *member, is bool) {
 		return
 	}
 	m.swarm.seeds = append(m.swarm.seeds, m)
+	m.whole = s.now
 	m.idle, m.shunned = nil, nil
 	// Two seeds have nothing for each other. Their edge would only take the
 	// place of somebody who comes later, until all seeds were full.

@@ -117,6 +117,9 @@ func (s *stage) show(ds []scheduler.Decision) {
 				names = append(names, string(p.ID))
 			}
 			what = fmt.Sprintf("meet %s for %s", strings.Join(names, ", "), s.names[d.Digest])
+			if d.Proven {
+				what = fmt.Sprintf("%s has %s whole", strings.Join(names, ", "), s.names[d.Digest])
+			}
 			if len(names) == 0 {
 				what = fmt.Sprintf("nobody to meet for %s, which has %d bytes", s.names[d.Digest], d.Size)
 			}
@@ -216,6 +219,12 @@ var verbs = []struct {
 			e.Outcome = scheduler.NoRange
 		}
 		return e
+	}},
+	{regexp.MustCompile(`^disputes (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1]))}
+	}},
+	{regexp.MustCompile(`^has (\w+) right at last, piece (\d+) was false$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Settled: true, Pieces: []int{int(number(m[2]))}}
 	}},
 	{regexp.MustCompile(`^blames (\w+) for (slow|unreachable|false) (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		faults := map[string]scheduler.Fault{"slow": scheduler.Slow, "unreachable": scheduler.Unreachable, "false": scheduler.False}

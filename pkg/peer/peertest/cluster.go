@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -210,8 +211,9 @@ type shell struct {
 	cancel context.CancelFunc
 	events chan scheduler.Event
 
-	mu    sync.Mutex // guards peers
-	peers map[scheduler.PeerID]*line[scheduler.Decision]
+	mu       sync.Mutex // guards what follows
+	peers    map[scheduler.PeerID]*line[scheduler.Decision]
+	expelled []scheduler.PeerID
 }
 
 // StartScheduler starts a scheduler, and attaches all nodes to it.
@@ -242,6 +244,14 @@ func (c *Cluster) StartScheduler() {
 			s.attach(n)
 		}
 	}
+}
+
+// Expelled are the peers that the scheduler has put out for false bytes, in that
+// order.
+func (c *Cluster) Expelled() []scheduler.PeerID {
+	c.shell.mu.Lock()
+	defer c.shell.mu.Unlock()
+	return slices.Clone(c.shell.expelled)
 }
 
 // StartSilence attaches all nodes to a scheduler that never answers.
@@ -287,8 +297,11 @@ func (s *shell) route(ds []scheduler.Decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range ds {
-		if t, ok := d.(scheduler.Ticket); ok {
-			d = s.sign(t)
+		switch x := d.(type) {
+		case scheduler.Ticket:
+			d = s.sign(x)
+		case scheduler.Expel:
+			s.expelled = append(s.expelled, x.Peer)
 		}
 		if l := s.peers[d.Recipient()]; l != nil {
 			l.send(d)

@@ -425,6 +425,7 @@ type AttachRequest struct {
 	//	*AttachRequest_Blame
 	//	*AttachRequest_LeaseEnd
 	//	*AttachRequest_PreheatReport
+	//	*AttachRequest_Dispute
 	Event         isAttachRequest_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -530,6 +531,15 @@ func (x *AttachRequest) GetPreheatReport() *PreheatReport {
 	return nil
 }
 
+func (x *AttachRequest) GetDispute() *Dispute {
+	if x != nil {
+		if x, ok := x.Event.(*AttachRequest_Dispute); ok {
+			return x.Dispute
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Event interface {
 	isAttachRequest_Event()
 }
@@ -562,6 +572,10 @@ type AttachRequest_PreheatReport struct {
 	PreheatReport *PreheatReport `protobuf:"bytes,7,opt,name=preheat_report,json=preheatReport,proto3,oneof"`
 }
 
+type AttachRequest_Dispute struct {
+	Dispute *Dispute `protobuf:"bytes,9,opt,name=dispute,proto3,oneof"`
+}
+
 func (*AttachRequest_Hello) isAttachRequest_Event() {}
 
 func (*AttachRequest_Join) isAttachRequest_Event() {}
@@ -575,6 +589,8 @@ func (*AttachRequest_Blame) isAttachRequest_Event() {}
 func (*AttachRequest_LeaseEnd) isAttachRequest_Event() {}
 
 func (*AttachRequest_PreheatReport) isAttachRequest_Event() {}
+
+func (*AttachRequest_Dispute) isAttachRequest_Event() {}
 
 // AttachResponse carries decisions for the stream's peer, in their order:
 // all that had gathered when it was sent. To meet the same neighbours in all
@@ -2144,6 +2160,68 @@ func (x *Blame) GetFault() Fault {
 	return Fault_FAULT_UNSPECIFIED
 }
 
+// Dispute says that the pieces which the peer had of others did not add up to the
+// blob; settled, that the blob is right now, and which of them were false.
+type Dispute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`         // as in Membership
+	Pieces        []uint32               `protobuf:"varint,2,rep,packed,name=pieces,proto3" json:"pieces,omitempty"` // in rising order; none unless settled
+	Settled       bool                   `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dispute) Reset() {
+	*x = Dispute{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dispute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dispute) ProtoMessage() {}
+
+func (x *Dispute) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
+func (*Dispute) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Dispute) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Dispute) GetPieces() []uint32 {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *Dispute) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
 // LeaseEnd gives a lease back.
 type LeaseEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2157,7 +2235,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2247,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2260,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -2223,15 +2301,18 @@ type Introduce struct {
 	// Of the pieces that no neighbour in its zone has, a gateway of the zone
 	// fetches piece i from another zone if i mod share_of is share_index; others
 	// later. share_of is 0 for who is no gateway, else above share_index.
-	ShareIndex    uint32 `protobuf:"varint,5,opt,name=share_index,json=shareIndex,proto3" json:"share_index,omitempty"`
-	ShareOf       uint32 `protobuf:"varint,6,opt,name=share_of,json=shareOf,proto3" json:"share_of,omitempty"`
+	ShareIndex uint32 `protobuf:"varint,5,opt,name=share_index,json=shareIndex,proto3" json:"share_index,omitempty"`
+	ShareOf    uint32 `protobuf:"varint,6,opt,name=share_of,json=shareOf,proto3" json:"share_of,omitempty"`
+	// The peers are known to have the whole blob, as its digest says: after a false
+	// one, what they claim is to be believed. They may be neighbours already.
+	Proven        bool `protobuf:"varint,7,opt,name=proven,proto3" json:"proven,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2324,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2337,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -2301,6 +2382,13 @@ func (x *Introduce) GetShareOf() uint32 {
 	return 0
 }
 
+func (x *Introduce) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
 // Part ends edges to neighbours.
 type Part struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2313,7 +2401,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2413,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2426,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -2377,7 +2465,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2477,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2490,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -2459,7 +2547,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2471,7 +2559,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2484,7 +2572,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -2520,7 +2608,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2620,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2633,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -2584,7 +2672,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"7\n" +
 	"\x0eRecallResponse\x12\x1a\n" +
 	"\x06age_ms\x18\x01 \x01(\x03H\x00R\x05ageMs\x88\x01\x01B\t\n" +
-	"\a_age_ms\"\xd6\x02\n" +
+	"\a_age_ms\"\x84\x03\n" +
 	"\rAttachRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.p2pd.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04join\x18\x02 \x01(\v2\r.p2pd.v1.JoinH\x00R\x04join\x12&\n" +
@@ -2592,7 +2680,8 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\asummary\x18\x04 \x01(\v2\x10.p2pd.v1.SummaryH\x00R\asummary\x12&\n" +
 	"\x05blame\x18\x05 \x01(\v2\x0e.p2pd.v1.BlameH\x00R\x05blame\x120\n" +
 	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEnd\x12?\n" +
-	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReportB\a\n" +
+	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReport\x12,\n" +
+	"\adispute\x18\t \x01(\v2\x10.p2pd.v1.DisputeH\x00R\adisputeB\a\n" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
@@ -2710,12 +2799,16 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05Blame\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1c\n" +
 	"\tneighbour\x18\x02 \x01(\tR\tneighbour\x12$\n" +
-	"\x05fault\x18\x03 \x01(\x0e2\x0e.p2pd.v1.FaultR\x05fault\"\x8a\x01\n" +
+	"\x05fault\x18\x03 \x01(\x0e2\x0e.p2pd.v1.FaultR\x05fault\"S\n" +
+	"\aDispute\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
+	"\x06pieces\x18\x02 \x03(\rR\x06pieces\x12\x18\n" +
+	"\asettled\x18\x03 \x01(\bR\asettled\"\x8a\x01\n" +
 	"\bLeaseEnd\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12*\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x10.p2pd.v1.OutcomeR\aoutcome\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xaf\x01\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xc7\x01\n" +
 	"\tIntroduce\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
 	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12\x14\n" +
@@ -2723,7 +2816,8 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
 	"\vshare_index\x18\x05 \x01(\rR\n" +
 	"shareIndex\x12\x19\n" +
-	"\bshare_of\x18\x06 \x01(\rR\ashareOfB\a\n" +
+	"\bshare_of\x18\x06 \x01(\rR\ashareOf\x12\x16\n" +
+	"\x06proven\x18\a \x01(\bR\x06provenB\a\n" +
 	"\x05_size\"L\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
@@ -2779,7 +2873,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
 	(Fault)(0),             // 1: p2pd.v1.Fault
@@ -2811,12 +2905,13 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*LeaseBytes)(nil),     // 27: p2pd.v1.LeaseBytes
 	(*NeighbourBytes)(nil), // 28: p2pd.v1.NeighbourBytes
 	(*Blame)(nil),          // 29: p2pd.v1.Blame
-	(*LeaseEnd)(nil),       // 30: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 31: p2pd.v1.Introduce
-	(*Part)(nil),           // 32: p2pd.v1.Part
-	(*Grant)(nil),          // 33: p2pd.v1.Grant
-	(*Revoke)(nil),         // 34: p2pd.v1.Revoke
-	(*Wait)(nil),           // 35: p2pd.v1.Wait
+	(*Dispute)(nil),        // 30: p2pd.v1.Dispute
+	(*LeaseEnd)(nil),       // 31: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 32: p2pd.v1.Introduce
+	(*Part)(nil),           // 33: p2pd.v1.Part
+	(*Grant)(nil),          // 34: p2pd.v1.Grant
+	(*Revoke)(nil),         // 35: p2pd.v1.Revoke
+	(*Wait)(nil),           // 36: p2pd.v1.Wait
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	4,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
@@ -2825,42 +2920,43 @@ var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	24, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
 	25, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
 	29, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	30, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	31, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
 	14, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
-	10, // 8: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	19, // 9: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	31, // 10: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	32, // 11: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	33, // 12: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	34, // 13: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	35, // 14: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	18, // 15: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	17, // 16: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	16, // 17: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
-	11, // 18: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
-	13, // 19: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
-	15, // 20: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
-	12, // 21: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
-	0,  // 22: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
-	19, // 23: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	22, // 24: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	21, // 25: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	26, // 26: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	27, // 27: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	28, // 28: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	1,  // 29: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	2,  // 30: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	8,  // 31: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	3,  // 32: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	6,  // 33: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	9,  // 34: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	5,  // 35: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	7,  // 36: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	34, // [34:37] is the sub-list for method output_type
-	31, // [31:34] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	30, // 8: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
+	10, // 9: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
+	19, // 10: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	32, // 11: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	33, // 12: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	34, // 13: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	35, // 14: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	36, // 15: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	18, // 16: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	17, // 17: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	16, // 18: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	11, // 19: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
+	13, // 20: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
+	15, // 21: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
+	12, // 22: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 23: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	19, // 24: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	22, // 25: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	21, // 26: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	26, // 27: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	27, // 28: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	28, // 29: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 30: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 31: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	8,  // 32: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	3,  // 33: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	6,  // 34: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	9,  // 35: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	5,  // 36: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	7,  // 37: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	35, // [35:38] is the sub-list for method output_type
+	32, // [32:35] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -2877,6 +2973,7 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_Blame)(nil),
 		(*AttachRequest_LeaseEnd)(nil),
 		(*AttachRequest_PreheatReport)(nil),
+		(*AttachRequest_Dispute)(nil),
 	}
 	file_p2pd_v1_scheduler_proto_msgTypes[7].OneofWrappers = []any{
 		(*Decision_Introduce)(nil),
@@ -2893,14 +2990,14 @@ func file_p2pd_v1_scheduler_proto_init() {
 	}
 	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
 	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[28].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,138 @@
+package scheduler
+
+import (
+	"slices"
+	"time"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
+
+// Dispute says that the pieces that a peer had of others did not add up to the
+// blob. It has told before what it keeps, takes what it misses only of members
+// that are proven to have it whole, and else must be leased it.
+type Dispute struct {
+	Peer   PeerID
+	Digest piece.Digest
+	// Settled says that the blob is right now. Pieces are those that were false,
+	// in rising order.
+	Settled bool
+	Pieces  []int
+}
+
+func (Dispute) event() {}
+
+const (
+	// repairersMost is how many members of a swarm may read at once what others
+	// claim to have, after a false blob. As soon as one is through the others
+	// compare, and fetch of it what differs: a second is there for when the
+	// first is slow.
+	repairersMost = 2
+	// disputeLasts is how long the first readers of a disputed blob are
+	// remembered in any case: what is read in that time repairs it.
+	disputeLasts = 5 * time.Minute
+	// provenAfter is how long a member must have been complete to have it checked:
+	// else it would have left the swarm, or disputes the blob itself.
+	provenAfter = 10 * time.Second
+)
+
+const falseBlob = OthersHaveIt + "the blob was false with what it had of them"
+
+// dispute takes a member's word that it distrusts its swarm, or who read falsely.
+func (s *Scheduler) dispute(e Dispute) {
+	m := s.member(e.Peer, e.Digest)
+	if m == nil {
+		return
+	}
+	s.stats.Disputes++
+	m.disputes, m.settled = !e.Settled, e.Settled
+	if !e.Settled {
+		m.swarm.disputed = s.now
+		return
+	}
+	accused := make(map[PeerID]bool)
+	for _, i := range e.Pieces {
+		if i < 0 || i >= len(m.swarm.readBy) {
+			continue
+		}
+		by := m.swarm.readBy[i]
+		if by == "" || by == e.Peer || accused[by] {
+			continue
+		}
+		accused[by] = true
+		if n := s.peers[by]; n != nil {
+			s.accuse(n, e.Peer)
+		}
+	}
+}
+
+// attribute notes who read the pieces of a lease from the origin, when nobody had
+// them. While a blob is disputed that stands: later readers repair it.
+func (s *Scheduler) attribute(l *lease) {
+	sw := l.swarm
+	if l.held || !sw.disputed.IsZero() && s.now.Sub(sw.disputed) < disputeLasts {
+		return
+	}
+	if len(sw.readBy) != len(sw.holders) {
+		sw.readBy = make([]PeerID, len(sw.holders))
+	}
+	for i := l.pieces.First; i < l.pieces.End; i++ {
+		if l.holder.have.Has(i) {
+			sw.readBy[i] = l.holder.node.peer.ID
+		}
+	}
+}
+
+// repair introduces a member that disputes the blob to some that are proven to
+// have it whole, or lets it read it, unless others do.
+func (s *Scheduler) repair(m *member) {
+	if m.complete {
+		return
+	}
+	if proven := s.meetProven(m); len(proven) > 0 {
+		s.decide(Introduce{
+			To: m.node.peer.ID, Digest: m.swarm.digest, Size: m.swarm.size, Share: m.share(),
+			Peers: addresses(proven), Proven: true, Reason: "the blob was false, and these have it whole",
+		})
+		return
+	}
+	others := make(map[*member]bool)
+	for _, l := range m.swarm.leases {
+		if l.holder != m && l.holder.disputes {
+			others[l.holder] = true
+		}
+	}
+	if len(others) < repairersMost && s.lendHeld(m, falseBlob) {
+		return
+	}
+	s.wait(m, len(m.swarm.seeds))
+}
+
+// meetProven makes m a neighbour of one member that is proven to have the blob
+// whole, if it has none yet, and returns those that it has. Who has settled a
+// dispute is believed before who was complete long before it.
+func (s *Scheduler) meetProven(m *member) (proven []*node) {
+	for _, is := range []func(*member) bool{
+		func(o *member) bool { return o.settled && o.complete },
+		func(o *member) bool {
+			return o.complete && !o.doubted && o.whole.Add(provenAfter).Before(m.swarm.disputed)
+		},
+	} {
+		var strangers []*member
+		for _, o := range m.swarm.seeds {
+			switch {
+			case !is(o):
+			case slices.Contains(m.edges, o):
+				proven = append(proven, o.node)
+			default:
+				strangers = append(strangers, o)
+			}
+		}
+		if len(proven) == 0 && s.link(m, strangers, 1, "it has the whole blob") > 0 {
+			proven = append(proven, m.edges[len(m.edges)-1].node)
+		}
+		if len(proven) > 0 {
+			return proven
+		}
+	}
+	return nil
+}
