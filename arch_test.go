@@ -54,6 +54,7 @@ var houses = []house{
 	{"internal/web", 3},
 	{"pkg/peer", 2},
 	{"internal/preheat", 2},
+	{"internal/ledger", 2},
 	{"pkg/scheduler/sim", 2},
 	{"pkg/choice", 1},
 	{"pkg/scheduler", 1},

@@ -98,7 +98,7 @@ func (b *browser) looksHard() {
 }
 
 // reachable are the elements that a keyboard must reach.
-const reachable = `[...document.querySelectorAll('a[href],button,input,[tabindex="0"]')].filter(e => e.checkVisibility())`
+const reachable = `[...document.querySelectorAll('a[href],button,input,summary,[tabindex="0"]')].filter(e => e.checkVisibility())`
 
 // keyboard goes through the page by Tab.
 func (b *browser) keyboard(where string) {

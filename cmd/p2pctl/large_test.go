@@ -78,7 +78,7 @@ func (*large) Unban(context.Context, scheduler.PeerID) error { return nil }
 // with some hundreds, and goes on to be live.
 func TestThePageOfALargeCluster(t *testing.T) {
 	b := startBrowser(t, 1600, 1000, true)
-	srv := httptest.NewServer(web.New(web.Config{Guard: web.ByToken(secret.New("the-token-of-this-test")), Brain: newLarge(t), Preheats: preheat.NewDesk(preheat.Config{}), Started: time.Now()}))
+	srv := httptest.NewServer(web.New(web.Config{Guard: web.ByToken(secret.New("the-token-of-this-test")), Brain: newLarge(t), Preheats: preheat.NewDesk(preheat.Config{}), Ledger: crowded(), Started: time.Now()}))
 	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() }) // the page would watch on
 	b.open(srv.URL + "/ui/")
 	b.until("!document.getElementById('login').hidden")
@@ -97,6 +97,13 @@ func TestThePageOfALargeCluster(t *testing.T) {
 	b.until("document.getElementById('peerRows').rows.length === 100 && !document.getElementById('morePeers').hidden")
 	b.eval("document.getElementById('morePeers').click()")
 	b.until("document.getElementById('peerRows').rows.length === 200")
+	b.eval("location.hash = '#/images'")
+	b.until("document.getElementById('imageRows').rows.length === 128 && document.getElementById('pulls').textContent.length > 4")
+	b.eval("location.hash = '#/image/" + piece.Sum([]byte("app")).String() + "'")
+	b.until("document.querySelectorAll('#waterfalls details').length === 8 && document.querySelectorAll('#waterfalls svg').length === 8 * 21")
+	b.shoot("large-image.png")
+	b.eval("location.hash = '#/checks'")
+	b.until("document.getElementById('checkRows').rows.length === 200 && document.getElementById('moreChecks').textContent.includes('800 more')")
 	for i := range 20 { // and back and forth
 		b.eval(fmt.Sprintf("location.hash = '%s'", []string{"#/", "#/swarm/" + piece.Sum([]byte("large")).String()}[i%2]))
 		b.until("document.getElementById('link').textContent.startsWith('live')")

@@ -26,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pd/p2pd/internal/api"
 	"github.com/p2pd/p2pd/internal/ctl"
@@ -96,7 +97,7 @@ func freePort(t *testing.T) string {
 // newCluster starts one. With tcp the scheduler is asked on a port.
 func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
 	t.Helper()
-	origin := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	origin := httptest.NewServer(refusing(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	t.Cleanup(origin.Close)
 	dir := t.TempDir()
 	c := &cluster{registry: origin.Listener.Addr().String(), server: "unix://" + filepath.Join(dir, "scheduler.sock"), tokenFile: filepath.Join(dir, "token")}
@@ -119,6 +120,51 @@ func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
 		return code == 0 && json.Unmarshal([]byte(out), &list) == nil && len(list.Items) == nodes
 	})
 	return c
+}
+
+// refusing is a registry that has a repository which is nobody's business.
+func refusing(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/v2/team/denied/") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"3 critical vulnerabilities, says the scanner"}]}`)
+	})
+}
+
+// fetch asks a node for something, as containerd would.
+func (c *cluster) fetch(i int, path string) (status int, err error) {
+	cl := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := cl.Get("http://" + c.nodes[i].mirror + "/v2/" + path + "?ns=" + c.registry)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, err
+}
+
+// pullImage pulls all of an image through a node: by its tag, then its
+// configuration, and then its layers at once.
+func (c *cluster) pullImage(i int, tag string, m *v1.Manifest) error {
+	all, err := c.fetch(i, "team/app/manifests/"+tag)
+	if _, cerr := c.fetch(i, "team/app/blobs/"+m.Config.Digest.String()); cerr != nil || err != nil || all != http.StatusOK {
+		return fmt.Errorf("manifest: status %d, %w", all, errors.Join(err, cerr))
+	}
+	var g errgroup.Group
+	for _, l := range m.Layers {
+		g.Go(func() error {
+			status, err := c.fetch(i, "team/app/blobs/"+l.Digest.String())
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("layer: status %d", status)
+			}
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // try runs p2pctl beside node i.
@@ -152,14 +198,8 @@ func (c *cluster) until(t *testing.T, what string, is func() bool) {
 // pull reads a blob through a node, as containerd would.
 func (c *cluster) pull(t *testing.T, i int, path string) {
 	t.Helper()
-	cl := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := cl.Get("http://" + c.nodes[i].mirror + "/v2/" + path + "?ns=" + c.registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s, %v", path, res.Status, err)
+	if status, err := c.fetch(i, path); err != nil || status != http.StatusOK {
+		t.Fatalf("%s: %d, %v", path, status, err)
 	}
 }
 

@@ -224,4 +224,6 @@ type Snapshot struct {
 	Swarm *SwarmDetail `json:"swarm,omitempty"`
 	// Preheats are the newest jobs, without their nodes.
 	Preheats []Preheat `json:"preheats"`
+	// Reports is what nodes have told, in short.
+	Reports Reports `json:"reports"`
 }

@@ -96,7 +96,7 @@ func (c *canary) metrics() []metrics.Metric {
 
 // goOn makes the check again and again, until ctx ends, and serves what came of
 // it. The template is not used itself.
-func (k *checkup) goOn(ctx context.Context, out io.Writer) error {
+func (k *checkup) goOn(ctx context.Context, out, trouble io.Writer) error {
 	c := &canary{}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -109,7 +109,7 @@ func (k *checkup) goOn(ctx context.Context, out io.Writer) error {
 	for {
 		one := *k
 		one.fresh.blobs = nil
-		found := one.run(ctx)
+		found := one.runAndTell(ctx, trouble)
 		if ctx.Err() != nil {
 			cancel()
 			return <-served

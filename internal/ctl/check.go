@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -132,7 +133,10 @@ yours first, so that no node can have it; it is removed from there at the end, w
 registry allows that. With --every the check is repeated, as a canary, until it is stopped;
 with --metrics Prometheus can read the results.
 
-With --pre it checks whether p2pd can be installed.`,
+With --pre it checks whether p2pd can be installed.
+
+The result is reported to the scheduler, through p2pd or at --server, so that its live page
+and p2pctl check ls show the last check of each node. If neither answers, it is only printed.`,
 		Example: `  p2pctl check
   p2pctl check --image registry.example/app:1.2 -o json
   p2pctl check --image registry.example/canary:1 --start --command /bin/true
@@ -151,9 +155,9 @@ With --pre it checks whether p2pd can be installed.`,
 				}
 			}
 			if k.every > 0 {
-				return k.goOn(cmd.Context(), cmd.OutOrStdout())
+				return k.goOn(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
-			found := k.run(cmd.Context())
+			found := k.runAndTell(cmd.Context(), cmd.ErrOrStderr())
 			if err := c.print(cmd.OutOrStdout(), checkShown(colours(cmd.OutOrStdout()), &found)); err != nil {
 				return err
 			}
@@ -163,6 +167,7 @@ With --pre it checks whether p2pd can be installed.`,
 			return nil
 		}),
 	}
+	cmd.AddCommand(c.checkLsCommand())
 	k.reg.flags(cmd)
 	fs := cmd.Flags()
 	fs.BoolVar(&pre, "pre", false, "before p2pd is installed")
@@ -201,6 +206,14 @@ func (k *checkup) flagsFit() error {
 // categories are the names of all groups of checks.
 func categories() []string {
 	return []string{"p2pd", "scheduler", "containerd", "fresh image", "registry", "pull", "container", "clean-up", "node"}
+}
+
+// runAndTell makes all checks, and has the live page show what was found.
+func (k *checkup) runAndTell(ctx context.Context, w io.Writer) checkResults {
+	began := time.Now()
+	found := k.run(ctx)
+	k.handIn(ctx, w, &found, time.Since(began))
+	return found
 }
 
 // run makes all checks. The context bounds each by --timeout.

@@ -140,7 +140,7 @@ or p2pd cannot be reached.`,
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(c.statusCommand(), c.swarmCommand(), c.peerCommand(), c.cacheCommand(), c.downloadsCommand(),
-		c.explainCommand(), c.preheatCommand(), c.imageCommand(), c.checkCommand(), c.bundleCommand(), c.versionCommand(), docsCommand())
+		c.pullCommand(), c.incidentCommand(), c.explainCommand(), c.preheatCommand(), c.imageCommand(), c.checkCommand(), c.bundleCommand(), c.versionCommand(), docsCommand())
 	return root
 }
 

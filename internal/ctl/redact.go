@@ -3,6 +3,8 @@ package ctl
 import (
 	"regexp"
 	"strings"
+
+	"github.com/p2pd/p2pd/internal/secret"
 )
 
 var (
@@ -11,10 +13,6 @@ var (
 	setting = regexp.MustCompile(`^(\s*(?:- )?)("?[\w.-]+"?\s*[:=]\s*)(\S.*)$`)
 	// secretName is what secrets are called.
 	secretName = regexp.MustCompile(`(?i)password|passwd|secret|token|credential|authorization|cookie|api[_-]?key|private[_-]?key`)
-	// bearer is a credential of HTTP wherever it stands, inURL one in an
-	// address.
-	bearer = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}`)
-	inURL  = regexp.MustCompile(`([a-z][a-z0-9+.-]*://)[^/\s"'@]+@`)
 	// privateKey is one in PEM.
 	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`)
 )
@@ -43,7 +41,7 @@ func redact(text string) string {
 		}
 		b.WriteString(m[1] + m[2] + struckOut + "\n")
 	}
-	return inURL.ReplaceAllString(bearer.ReplaceAllString(b.String(), "$1 "+struckOut), "${1}"+struckOut+"@")
+	return secret.Strike(b.String())
 }
 
 // isSecret reports whether the name of a setting is one of a secret's.

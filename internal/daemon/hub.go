@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/cluster"
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/internal/member"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/preheat"
@@ -36,6 +37,7 @@ type Hub struct {
 	desk    *preheat.Desk    // takes preheat jobs
 	hooksL  net.Listener     // nil where registries cannot ask
 	pageL   net.Listener     // nil where nobody watches from elsewhere
+	ledger  ledger.Ledger    // what nodes tell for people
 	bans    *member.Bans
 	blamed  chan member.Ban // that others have not been told of
 	unkept  sync.Once       // guards a warning
@@ -119,6 +121,7 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	h.server = rpc.NewServer(rpc.ServerConfig{
 		Core: core, Name: cfg.Fleet.Advertise, Guard: fence.guard, Logger: log,
 		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) }, Expel: h.expelled,
+		Report: h.ledger.Take,
 		Ticket: func(to scheduler.PeerID, d piece.Digest) ([]byte, error) {
 			return fence.authority.Ticket(string(to), d)
 		},

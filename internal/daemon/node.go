@@ -16,6 +16,7 @@ import (
 	"github.com/p2pd/p2pd/internal/containerd"
 	"github.com/p2pd/p2pd/internal/discovery"
 	"github.com/p2pd/p2pd/internal/journal"
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/internal/mirror"
 	"github.com/p2pd/p2pd/internal/origin"
 	"github.com/p2pd/p2pd/internal/preheat"
@@ -50,6 +51,7 @@ type Node struct {
 	papers    *papers              // nil in an open cluster
 	client    *rpc.Fleet           // nil without a scheduler
 	preheats  *preheat.Agent       // as client
+	reports   *ledger.Reporter     // nil without a scheduler
 	hub       *Hub                 // nil unless embedded
 	directory *discovery.Discovery // nil unless enabled
 	content   *containerd.Content  // nil unless containerd's content is used
@@ -63,6 +65,9 @@ type Node struct {
 // called.
 func NewNode(cfg NodeConfig, version string, log *slog.Logger) (*Node, error) {
 	n := &Node{cfg: cfg, version: version, log: log}
+	if n.cfg.EmbeddedScheduler.Enabled || len(n.cfg.Scheduler.doors()) > 0 {
+		n.newReporter()
+	}
 	for _, step := range []func() error{n.open, n.wire, n.listen, n.introduce} {
 		if err := step(); err != nil {
 			n.abandon()
@@ -137,9 +142,9 @@ func (n *Node) wire() (err error) {
 	if n.cfg.Mirror.Prefetch {
 		ahead = engine
 	}
-	n.pulls = pulls.New(pulls.Config{Registry: n.origin.Label, Registries: n.origin.Labels()})
+	n.pulls = pulls.New(pulls.Config{Registry: n.origin.Label, Registries: n.origin.Labels(), Ended: n.reports.Ended})
 	n.mirror, err = mirror.New(mirror.Config{
-		Journal: &n.journal, Label: n.origin.Label, Pulls: n.pulls, Tracer: n.tracer,
+		Journal: &n.journal, Refused: n.reports.Happened, Label: n.origin.Label, Pulls: n.pulls, Tracer: n.tracer,
 		Blobs: engine, Ahead: ahead, Ranges: engine, RangeFetch: fetch, Arrivals: engine, Registries: registriesOf{n.origin}, Access: library{n.may, n.peer}, DefaultRegistry: n.cfg.Mirror.DefaultRegistry,
 		Drain: time.Duration(n.cfg.Mirror.Drain), Log: n.log,
 	})
@@ -236,7 +241,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts = append(parts, n.followContainerd()...)
 	if n.client != nil {
-		parts = append(parts, part{"schedulers' client", n.client.Run}, part{"preheats", n.preheats.Run})
+		parts = append(parts, part{"schedulers' client", n.client.Run}, part{"preheats", n.preheats.Run}, part{"reports", n.reports.Run})
 	}
 	parts = append(parts, part{"mirror", func(ctx context.Context) error { return n.mirror.Serve(ctx, n.mirrorL) }})
 

@@ -16,7 +16,7 @@ import (
 func (n *Node) localHandler() http.Handler {
 	cfg := web.Config{Guard: web.BySocket(caller), Node: newAsked(n), Version: n.version, Started: time.Now(), Logger: n.log}
 	if n.hub != nil {
-		cfg.Brain, cfg.Preheats = operated{n.hub}, n.hub.desk
+		cfg.Brain, cfg.Preheats, cfg.Ledger = operated{n.hub}, n.hub.desk, &n.hub.ledger
 	}
 	mux := http.NewServeMux()
 	mux.Handle(api.Prefix+"/", web.New(cfg))
@@ -55,4 +55,13 @@ func (a *asked) Status(context.Context) (api.NodeStatus, error) {
 		st.DiskRoom = &room
 	}
 	return st, nil
+}
+
+// Report implements web.Node.
+func (a *asked) Report(run api.CheckRun) error {
+	if a.n.reports == nil || !a.n.peer.Stats().Attached {
+		return &api.Error{Status: http.StatusServiceUnavailable, Message: "this p2pd has no scheduler to tell", Hint: "p2pctl status says why"}
+	}
+	a.n.reports.Checked(run)
+	return nil
 }

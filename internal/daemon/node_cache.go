@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/store"
 	"github.com/p2pd/p2pd/internal/web"
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -86,6 +87,7 @@ func (a *asked) verify(ctx context.Context, d piece.Digest) (api.Verdict, error)
 	v.Message = err.Error()
 	if _, damaged := errors.AsType[*piece.MismatchError](err); damaged {
 		a.n.log.Error("a blob of the store is damaged; it is removed", "blob", d.String(), "err", err)
+		a.n.journal.Note(d.String(), time.Now(), journal.False, "the copy in the store was damaged, and is removed; look at this node's disk")
 		if err := a.n.store.Evict(d); err != nil {
 			v.Message += "; " + err.Error()
 		} else {

@@ -48,6 +48,6 @@ func (h *Hub) paged(ctx context.Context) error {
 	h.log.Info("showing the live page", "listen", h.pageL.Addr().String())
 	return serveAdmin(ctx, h.pageL, web.New(web.Config{
 		Guard: web.ByTokens(h.cfg.Page.listener().tokens), TokenKey: "page.tokenFile", ReadOnly: true,
-		Brain: operated{h}, Preheats: h.desk, Version: h.version, Started: time.Now(), Logger: h.log,
+		Brain: operated{h}, Preheats: h.desk, Ledger: &h.ledger, Version: h.version, Started: time.Now(), Logger: h.log,
 	}))
 }

@@ -23,7 +23,7 @@ func (n *Node) newTracer(id string) (err error) {
 	if err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}
-	n.journal.Listener = n.tracer
+	n.journal.Listeners = append(n.journal.Listeners, n.tracer)
 	return nil
 }
 

@@ -86,9 +86,8 @@ type Listener interface {
 // Journal is the stories. The zero value is ready, nil remembers nothing, and
 // it is safe for concurrent use.
 type Journal struct {
-	// Listener hears of all that is noted; nil: nobody does. It is set before
-	// anything is.
-	Listener Listener
+	// Listeners hear of all that is noted. They are set before anything is.
+	Listeners []Listener
 
 	mu      sync.Mutex // guards what follows
 	stories map[string]*list.Element
@@ -100,8 +99,8 @@ func (j *Journal) Note(name string, at time.Time, k Kind, text string) {
 	if j == nil {
 		return
 	}
-	if j.Listener != nil {
-		j.Listener.Noted(name, at, k, text)
+	for _, l := range j.Listeners {
+		l.Noted(name, at, k, text)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -128,8 +127,8 @@ func (j *Journal) Settle(name string, given []Given) {
 	if j == nil {
 		return
 	}
-	if j.Listener != nil {
-		j.Listener.Settled(name, given)
+	for _, l := range j.Listeners {
+		l.Settled(name, given)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/ledger"
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -108,6 +112,42 @@ func TestARefusalIsPassedOn(t *testing.T) {
 				t.Error("content was looked up for somebody who may not have it")
 			}
 		})
+	}
+}
+
+// What a registry's policy denies is told of, by what was asked for; what clients
+// are asked to prove first, what is not there and what is broken are not.
+func TestWhatIsToldOfRefusals(t *testing.T) {
+	held := piece.Sum([]byte("held"))
+	for _, tt := range []struct {
+		path  string
+		err   error
+		about string // empty: nothing is told
+		want  ledger.Incident
+	}{
+		{"manifests/1", &RefusedError{Status: 403, Reason: "not yours"}, "/a:1", ledger.Incident{Status: 403, Reason: "not yours"}},
+		{"manifests/1", &RefusedError{Status: 412}, "/a:1", ledger.Incident{Status: 412, Reason: "it gave no reason"}},
+		{"manifests/" + held.String(), &RefusedError{Status: 451, Reason: "a court"}, "/a@" + held.String(), ledger.Incident{Status: 451, Reason: "a court"}},
+		{"blobs/" + held.String(), &peer.OriginError{Status: 401, Message: "log in"}, "/a@" + held.String(), ledger.Incident{Status: 401, Reason: "log in"}},
+		{"manifests/1", ErrUnknownRegistry, "/a:1", ledger.Incident{Reason: ErrUnknownRegistry.Error()}},
+		{"manifests/1", &RefusedError{Status: 401, Challenge: "Bearer x"}, "", ledger.Incident{}},
+		{"manifests/1", &RefusedError{Status: 404}, "", ledger.Incident{}},
+		{"manifests/1", errors.New("broken"), "", ledger.Incident{}},
+	} {
+		m, a := guarded(t, newWorld())
+		a.err = tt.err
+		var told []ledger.Incident
+		m.cfg.Refused = func(_ time.Time, one ledger.Incident) { told = append(told, one) }
+		answerOf(m, http.MethodGet, tt.path)
+		if tt.about == "" {
+			if len(told) > 0 {
+				t.Errorf("%v: told of %+v", tt.err, told)
+			}
+			continue
+		}
+		if len(told) != 1 || told[0].Kind != api.IncidentRefusal || told[0].About != testHost+tt.about || told[0].Status != tt.want.Status || !strings.HasSuffix(told[0].Reason, tt.want.Reason) {
+			t.Errorf("%v: told of %+v", tt.err, told)
+		}
 	}
 }
 

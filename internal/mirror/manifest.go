@@ -23,7 +23,7 @@ func (m *Mirror) answerTag(x *exchange) error {
 		return fmt.Errorf("resolve %s/%s:%s: the origin named no digest", x.host, x.target.name, x.target.tag)
 	}
 	x.noteTag(desc.Digest)
-	m.cfg.Pulls.Named(x.began, x.kept(desc.Digest))
+	m.cfg.Pulls.Named(x.began, x.pulledTag(desc.Digest), x.kept(desc.Digest))
 	x.span.Names(desc.Digest)
 	if desc.Size >= 0 {
 		if err := fitsDocument(desc.Size); err != nil {

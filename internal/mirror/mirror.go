@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/journal"
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/internal/pulls"
 	"github.com/p2pd/p2pd/internal/tracing"
 )
@@ -54,6 +55,9 @@ type Config struct {
 	Tracer *tracing.Tracer
 	// Journal remembers what clients did not get, for people; nil: nobody.
 	Journal *journal.Journal
+	// Refused is told what clients did not get by somebody's policy. It must not
+	// block. Nil: nobody is.
+	Refused func(at time.Time, one ledger.Incident)
 	Log     *slog.Logger // nil discards
 }
 
@@ -114,6 +118,9 @@ func New(cfg Config) (*Mirror, error) {
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(time.Time, ledger.Incident) {}
 	}
 	if cfg.Access == nil {
 		cfg.Access = everybody{cfg.Registries}

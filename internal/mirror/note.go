@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/p2pd/p2pd/internal/api"
 	"github.com/p2pd/p2pd/internal/journal"
+	"github.com/p2pd/p2pd/internal/ledger"
+	"github.com/p2pd/p2pd/internal/pulls"
+	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
@@ -17,7 +21,7 @@ import (
 func (x *exchange) note() {
 	j := x.m.cfg.Journal
 	name := x.storyName()
-	if j == nil || name == "" {
+	if name == "" {
 		return
 	}
 	if no := refusalIn(x.err); no != nil && no.Challenge != "" && x.r.Header.Get("Authorization") == "" {
@@ -35,7 +39,50 @@ func (x *exchange) note() {
 	case Served, Gone, outcomes:
 		return
 	}
-	j.Note(name, x.began, journal.Refused, fmt.Sprintf("%s: %v%s", how, x.err, advice(x.err)))
+	advice := advice(x.err)
+	text := fmt.Sprintf("%s: %v", how, x.err)
+	if advice != "" {
+		text += "; " + advice
+	}
+	j.Note(name, x.began, journal.Refused, text)
+	x.denied(advice)
+}
+
+// denied tells who runs the cluster of what a client did not get by somebody's
+// policy: the registry's, or that of this node's configuration. What is not there,
+// or cannot be had now, is no such thing.
+func (x *exchange) denied(advice string) {
+	status, reason := refusedWith(x.err)
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons:
+	default:
+		if !errors.Is(x.err, ErrUnknownRegistry) {
+			return
+		}
+		status = 0
+	}
+	switch {
+	case status == 0:
+		reason = x.err.Error()
+	case reason == "":
+		reason = "it gave no reason"
+	}
+	about := pulls.Name{Host: x.host, Repo: x.target.name, Digest: x.target.digest}
+	x.m.cfg.Refused(x.began, ledger.Incident{
+		Kind: api.IncidentRefusal, About: ledger.ImageName(about, x.pulledTag(x.target.digest)), Status: status, Reason: reason, Advice: advice,
+	})
+}
+
+// refusedWith is the status with which a registry refused, and what it said;
+// 0 if it did not.
+func refusedWith(err error) (status int, reason string) {
+	if no := refusalIn(err); no != nil {
+		return no.Status, no.Reason
+	}
+	if no, refused := errors.AsType[*peer.OriginError](err); refused {
+		return no.Status, no.Message
+	}
+	return 0, ""
 }
 
 // storyName is what the journal calls what was asked for.
@@ -65,19 +112,19 @@ func advice(err error) string {
 	no, refused := errors.AsType[*RefusedError](err)
 	switch {
 	case errors.Is(err, ErrUnknownRegistry):
-		return "; add it to registries in p2pd's configuration, or set allowAllRegistries"
+		return "add it to registries in p2pd's configuration, or set allowAllRegistries"
 	case !refused:
 		return ""
 	}
 	switch no.Status {
 	case http.StatusUnauthorized:
-		return "; check the pull secret, or access.modes for this registry"
+		return "check the pull secret, or access.modes for this registry"
 	case http.StatusForbidden:
-		return "; these credentials may not pull this repository: ask who runs the registry"
+		return "these credentials may not pull this repository: ask who runs the registry"
 	case http.StatusPreconditionFailed:
-		return "; the registry's policy forbids it, as a scanner's findings do: see the image there"
+		return "the registry's policy forbids it, as a scanner's findings do: see the image there"
 	case http.StatusNotFound:
-		return "; check the name, and whether these credentials see the repository"
+		return "check the name, and whether these credentials see the repository"
 	}
 	return ""
 }

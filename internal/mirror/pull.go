@@ -49,6 +49,7 @@ func (x *exchange) pulled() {
 	x.pull.Sent, x.pull.Trace = x.sent, x.span.TraceID()
 	if x.content != nil {
 		x.pull.Source = sourceOf(x.content)
+		x.pull.FromPeers, x.pull.FromOrigin = x.content.Given()
 	}
 	switch x.outcome {
 	case Served, Gone, outcomes:
@@ -84,8 +85,9 @@ func (x *exchange) read(d piece.Digest, doc document) {
 		x.span.Names(doc.children()...)
 	}
 	if doc.index {
+		tag := x.pulledTag(d)
 		for _, p := range doc.parts {
-			x.m.cfg.Pulls.Named(x.began, x.kept(p.digest))
+			x.m.cfg.Pulls.Named(x.began, tag, x.kept(p.digest))
 		}
 		return
 	}
@@ -93,7 +95,16 @@ func (x *exchange) read(d piece.Digest, doc document) {
 	for _, p := range doc.parts {
 		blobs = append(blobs, pulls.Blob{Digest: p.digest, Size: p.size})
 	}
-	x.m.cfg.Pulls.Listed(x.began, x.kept(d), blobs)
+	x.m.cfg.Pulls.Listed(x.began, time.Now(), x.kept(d), blobs)
+}
+
+// pulledTag is the tag by which the client came to a manifest or an index that
+// it asks for; empty if it never named one.
+func (x *exchange) pulledTag(d piece.Digest) string {
+	if x.target.kind == Tag {
+		return strings.Clone(x.target.tag)
+	}
+	return x.m.cfg.Pulls.TagOf(x.name(d))
 }
 
 // sourceOf is who gave most of what of content is here so far.

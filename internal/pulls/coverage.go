@@ -41,3 +41,11 @@ func (c *coverage) add(s span) {
 func (c *coverage) whole(size int64) bool {
 	return size == 0 || len(c.spans) == 1 && c.spans[0].from == 0 && c.spans[0].to >= size
 }
+
+// bytes is how many were sent, each counted once.
+func (c *coverage) bytes() (n int64) {
+	for _, s := range c.spans {
+		n += s.to - s.from
+	}
+	return n
+}

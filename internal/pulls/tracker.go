@@ -75,6 +75,9 @@ type Answer struct {
 	// several parts.
 	Off, Sent int64
 	Size      int64 // of the blob; negative if not known
+	// FromPeers and FromOrigin are the bytes of the blob that came from
+	// elsewhere since it began to arrive; both are 0 if it was here.
+	FromPeers, FromOrigin int64
 	// Refused says that the client did not get what it asked for, and not for
 	// having gone away.
 	Refused bool
@@ -90,6 +93,9 @@ type Config struct {
 	// Registries are those names. They are in Stats from the start: a counter
 	// that appears with its first value has grown by nothing.
 	Registries []string
+	// Ended is told of each pull that has ended, in the order of their ends. It
+	// must not block, nor ask the tracker. Nil: nobody is.
+	Ended func(Record)
 }
 
 // Tracker groups requests to pulls. Make one with New. A nil one does nothing.
@@ -102,15 +108,24 @@ type Tracker struct {
 	mu    sync.Mutex // guards what follows
 	pulls map[Name]*pull
 	parts map[Name][]*pull // the pulls that wait for a blob
-	leads map[Name]time.Time
+	leads map[Name]lead
 	took  map[Ending]*histogram.Durations
 	swept time.Time
+}
+
+// lead is what named a manifest: when that was asked for, and the tag that began
+// it; empty if there was none.
+type lead struct {
+	asked time.Time
+	tag   string
 }
 
 // pull is one image on its way to a client.
 type pull struct {
 	of      Name
+	tag     string // as in lead
 	began   time.Time
+	listed  time.Time // when its manifest was here
 	last    time.Time // when a request of it last began or ended
 	running int       // requests now
 	trace   string    // the ID of that of its first traced request; empty: there is none
@@ -121,7 +136,11 @@ type pull struct {
 type part struct {
 	size    int64
 	asked   time.Time // zero: not yet
+	first   time.Time // when its first byte was sent; zero: not yet
+	done    time.Time // when all of it was; zero: not yet
 	sent    coverage
+	peers   int64 // bytes of it that came from there
+	origin  int64
 	whole   bool
 	refused bool
 }
@@ -133,7 +152,7 @@ func New(cfg Config) *Tracker {
 	}
 	t := &Tracker{
 		cfg: cfg, pulls: make(map[Name]*pull), parts: make(map[Name][]*pull),
-		leads: make(map[Name]time.Time), took: make(map[Ending]*histogram.Durations),
+		leads: make(map[Name]lead), took: make(map[Ending]*histogram.Durations),
 		first: make(map[Source]*histogram.Durations), blob: make(map[Source]*histogram.Durations),
 	}
 	for _, s := range []Source{FromCache, FromPeer, FromOrigin} {
@@ -148,8 +167,9 @@ func New(cfg Config) *Tracker {
 }
 
 // Named says that something which was asked for at a time, a tag or an index,
-// names a manifest: if that is asked for now, the pull has begun with it.
-func (t *Tracker) Named(asked time.Time, of Name) {
+// names a manifest: if that is asked for now, the pull has begun with it. tag is
+// empty where it is an index that was asked for by its digest.
+func (t *Tracker) Named(asked time.Time, tag string, of Name) {
 	if t == nil {
 		return
 	}
@@ -158,14 +178,24 @@ func (t *Tracker) Named(asked time.Time, of Name) {
 	if _, known := t.leads[of]; !known && len(t.leads) >= leadsMost {
 		t.forgetLeads(asked)
 	}
-	t.leads[of] = asked
+	t.leads[of] = lead{asked, tag}
+}
+
+// TagOf is the tag that has led to a manifest or an index lately; empty: none has.
+func (t *Tracker) TagOf(of Name) string {
+	if t == nil {
+		return ""
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.leads[of].tag
 }
 
 // forgetLeads makes room: what is too old goes, and if nothing is, all does.
 // mu is held.
 func (t *Tracker) forgetLeads(now time.Time) {
-	for k, at := range t.leads {
-		if now.Sub(at) > askedFor {
+	for k, l := range t.leads {
+		if now.Sub(l.asked) > askedFor {
 			delete(t.leads, k)
 		}
 	}
@@ -174,9 +204,9 @@ func (t *Tracker) forgetLeads(now time.Time) {
 	}
 }
 
-// Listed says that a client that asked for an image's manifest at a time got
-// it, and what it lists: a pull begins, unless one of that image runs already.
-func (t *Tracker) Listed(asked time.Time, of Name, blobs []Blob) {
+// Listed says that a client that asked for an image's manifest at a time gets
+// it now, and what it lists: a pull begins, unless one of that image runs already.
+func (t *Tracker) Listed(asked, now time.Time, of Name, blobs []Blob) {
 	if t == nil || len(blobs) == 0 {
 		return
 	}
@@ -189,12 +219,11 @@ func (t *Tracker) Listed(asked time.Time, of Name, blobs []Blob) {
 	if len(t.pulls) >= pullsMost {
 		t.settle(t.quietest())
 	}
-	began := asked
-	if lead, ok := t.leads[of]; ok && !lead.After(asked) && asked.Sub(lead) <= askedFor {
-		began = lead
+	p := &pull{of: of, began: asked, listed: now, last: asked, blobs: make(map[piece.Digest]*part, len(blobs))}
+	if l, ok := t.leads[of]; ok && !l.asked.After(asked) && asked.Sub(l.asked) <= askedFor {
+		p.began, p.tag = l.asked, l.tag
 	}
 	delete(t.leads, of)
-	p := &pull{of: of, began: began, last: asked, blobs: make(map[piece.Digest]*part, len(blobs))}
 	for _, b := range blobs {
 		if p.blobs[b.Digest] == nil {
 			p.blobs[b.Digest] = &part{size: b.Size}
@@ -251,11 +280,15 @@ func (t *Tracker) answered(now time.Time, a Answer, p *pull, b *part) {
 	if a.Off >= 0 {
 		b.sent.add(span{a.Off, a.Off + a.Sent})
 	}
+	if at := a.Began.Add(a.First); a.First > 0 && (b.first.IsZero() || at.Before(b.first)) {
+		b.first = at
+	}
+	b.peers, b.origin = max(b.peers, a.FromPeers), max(b.origin, a.FromOrigin)
 	b.refused = b.refused || a.Refused
 	if b.whole || !b.sent.whole(b.size) {
 		return
 	}
-	b.whole = true
+	b.whole, b.done = true, now
 	t.blob[a.Source].ObserveTraced(histogram.Exemplar{Trace: a.Trace, Took: now.Sub(b.asked), At: now})
 	for _, other := range p.blobs {
 		if !other.whole {
@@ -263,6 +296,14 @@ func (t *Tracker) answered(now time.Time, a Answer, p *pull, b *part) {
 		}
 	}
 	t.settle(p)
+}
+
+// Sweep ends the pulls that nothing was asked of for long. Requests and Stats do
+// so by themselves; who wants to hear of ends asks for it now and then.
+func (t *Tracker) Sweep(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweep(now)
 }
 
 // sweep ends the pulls that nothing was asked of for long. mu is held.
@@ -308,6 +349,9 @@ func (t *Tracker) settle(p *pull) {
 		t.took[e] = histogram.New(pullBounds()...)
 	}
 	t.took[e].ObserveTraced(histogram.Exemplar{Trace: p.trace, Took: p.last.Sub(p.began), At: p.last})
+	if t.cfg.Ended != nil {
+		t.cfg.Ended(p.record(outcome))
+	}
 }
 
 // outcome is how a pull has gone so far; false if no blob was asked for.

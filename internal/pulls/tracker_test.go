@@ -33,7 +33,7 @@ func (b *bench) list(image string, blobs ...string) {
 	for _, name := range blobs {
 		all = append(all, Blob{of(name).Digest, 100})
 	}
-	b.Listed(b.now, of(image), all)
+	b.Listed(b.now, b.now, of(image), all)
 }
 
 // get has a blob asked for and answered after a while, from off on for n bytes.
@@ -71,9 +71,9 @@ type none = map[string]string
 func TestAPull(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	b.Named(b.now, of("index"))
+	b.Named(b.now, "1", of("index"))
 	b.wait(time.Second)
-	b.Named(b.now, of("image")) // by the index
+	b.Named(b.now, "1", of("image")) // by the index
 	b.wait(time.Second)
 	b.list("image", "config", "layer", "layer")
 	b.get("config", 2*time.Second, 0, 100)
@@ -233,11 +233,11 @@ func TestARequestFromBefore(t *testing.T) {
 func TestLeads(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	b.Named(b.now, of("image"))
+	b.Named(b.now, "1", of("image"))
 	other := of("other")
 	other.Repo = "another/app"
 	b.wait(askedFor)
-	b.Named(b.now, other)
+	b.Named(b.now, "1", other)
 	b.wait(time.Second)
 	b.list("image", "a")
 	b.list("other", "b")
@@ -259,7 +259,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%d pulls, %d blobs", len(b.pulls), len(b.parts))
 	}
 	for i := range 3 * leadsMost {
-		b.Named(b.now, of(fmt.Sprint("lead ", i)))
+		b.Named(b.now, "1", of(fmt.Sprint("lead ", i)))
 	}
 	if len(b.leads) > leadsMost {
 		t.Errorf("%d leads", len(b.leads))
@@ -283,8 +283,8 @@ func TestRegistriesFromTheStart(t *testing.T) {
 	var nobody *Tracker
 	nobody.Asked(time.Now(), Name{})
 	nobody.Answered(time.Now(), Answer{})
-	nobody.Listed(time.Now(), Name{}, []Blob{{}})
-	nobody.Named(time.Now(), Name{})
+	nobody.Listed(time.Now(), time.Now(), Name{}, []Blob{{}})
+	nobody.Named(time.Now(), "", Name{})
 }
 
 // The five minutes that are promised are an edge of a bucket.

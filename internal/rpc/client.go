@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -53,7 +54,8 @@ type ClientConfig struct {
 	// RetryFirst and RetryMost bound the wait between attempts.
 	RetryFirst, RetryMost time.Duration
 	// SendQueue is how many events may wait for the stream. Past it the
-	// oldest Summary makes room, as a later one repeats what matters.
+	// oldest Summary or Report makes room, as a later Summary repeats what
+	// matters.
 	SendQueue int
 	// Failed is told why an attempt to get a stream has failed, or why one has
 	// ended, in words for an operator. It must not block. Nil is told nothing.
@@ -67,6 +69,7 @@ type Client struct {
 	dropped   atomic.Int64
 	sightings *sightings
 	conn      atomic.Pointer[grpc.ClientConn] // while Run runs
+	out       atomic.Pointer[outbox]          // while attached
 	stale     bool                            // the scheduler does not take this peer's credential
 	name      string                          // of the scheduler that is attached; empty: it says none
 }
@@ -173,7 +176,9 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 	}
 	began := time.Now()
 	c.log.Info("attached to the scheduler", "address", c.cfg.Address)
-	out := &outbox{queue: newQueue[scheduler.Event](c.cfg.SendQueue), dropped: &c.dropped}
+	out := &outbox{queue: newQueue[parcel](c.cfg.SendQueue), dropped: &c.dropped}
+	c.out.Store(out)
+	defer c.out.Store(nil)
 	sent := make(chan error, 1)
 	go func() {
 		sent <- out.drain(ctx, g)
@@ -212,42 +217,58 @@ func (c *Client) receive(g attachClient) error {
 	}
 }
 
+// parcel is what waits for a stream: an event, or a report for people.
+type parcel struct {
+	event  scheduler.Event
+	report *ledger.Report
+}
+
 // outbox is one stream's events on their way out. It implements
 // peer.Scheduler.
 type outbox struct {
-	*queue[scheduler.Event]
+	*queue[parcel]
 	dropped *atomic.Int64
 }
 
 // Send implements peer.Scheduler.
 func (o *outbox) Send(e scheduler.Event) {
-	if !o.put(e, isSummary) {
+	if !o.put(parcel{event: e}, isLesser) {
 		o.dropped.Add(1)
 	}
 }
 
-func isSummary(e scheduler.Event) bool {
-	_, ok := e.(scheduler.Summary)
-	return ok
+// isLesser reports whether something may be lost for what is not repeated.
+func isLesser(p parcel) bool {
+	_, ok := p.event.(scheduler.Summary)
+	return ok || p.report != nil
 }
 
 // drain sends what is put into the outbox until ctx ends.
 func (o *outbox) drain(ctx context.Context, g attachClient) error {
 	for {
-		events, err := o.take(ctx)
+		parcels, err := o.take(ctx)
 		if err != nil {
 			return err
 		}
-		for _, whole := range events {
-			for _, e := range split(whole) {
-				m := encodeEvent(e)
-				if m == nil {
-					continue // the stream itself says it
-				}
+		for _, p := range parcels {
+			for _, m := range p.messages() {
 				if err := g.Send(m); err != nil {
 					return fmt.Errorf("send to the scheduler: %w", err)
 				}
 			}
 		}
 	}
+}
+
+// messages are what is sent for a parcel; none if the stream itself says it.
+func (p parcel) messages() (all []*p2pdv1.AttachRequest) {
+	if p.report != nil {
+		return append(all, encodeReport(p.report, time.Now()))
+	}
+	for _, e := range split(p.event) {
+		if m := encodeEvent(e); m != nil {
+			all = append(all, m)
+		}
+	}
+	return all
 }

@@ -144,7 +144,7 @@ func TestSendDoesNotWait(t *testing.T) {
 // When the queue is full, a Summary makes room for what is said only once.
 func TestSummariesMakeRoom(t *testing.T) {
 	var dropped atomic.Int64
-	o := &outbox{queue: newQueue[scheduler.Event](2), dropped: &dropped}
+	o := &outbox{queue: newQueue[parcel](2), dropped: &dropped}
 	var s peer.Scheduler = o
 	s.Send(scheduler.Summary{Peer: "old"})
 	s.Send(scheduler.LeaseEnd{})
@@ -156,7 +156,7 @@ func TestSummariesMakeRoom(t *testing.T) {
 	if len(events) != 2 || dropped.Load() != 1 {
 		t.Fatalf("%d events in the queue, %d dropped", len(events), dropped.Load())
 	}
-	if _, ok := events[1].(scheduler.Join); !ok || isSummary(events[0]) {
+	if _, ok := events[1].event.(scheduler.Join); !ok || isLesser(events[0]) {
 		t.Errorf("got %#v", events)
 	}
 }

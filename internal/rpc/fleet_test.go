@@ -18,20 +18,20 @@ import (
 type town struct {
 	t     *testing.T
 	names []string
-	cores map[string]*ledger
+	cores map[string]*register
 	tell  map[string]*Server
 	halt  map[string]func()
 }
 
-// ledger is a core that knows who is in which swarm.
-type ledger struct {
+// register is a core that knows who is in which swarm.
+type register struct {
 	mu     sync.Mutex
 	joined map[piece.Digest]int // how often
 	ended  []scheduler.LeaseID
 	grant  bool // answer each Join with a lease
 }
 
-func (l *ledger) Step(_ time.Time, e scheduler.Event) (ds []scheduler.Decision) {
+func (l *register) Step(_ time.Time, e scheduler.Event) (ds []scheduler.Decision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch e := e.(type) {
@@ -52,7 +52,7 @@ func (l *ledger) Step(_ time.Time, e scheduler.Event) (ds []scheduler.Decision) 
 	return ds
 }
 
-func (l *ledger) swarms() []piece.Digest {
+func (l *register) swarms() []piece.Digest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []piece.Digest
@@ -64,7 +64,7 @@ func (l *ledger) swarms() []piece.Digest {
 }
 
 func newTown(t *testing.T, schedulers int) *town {
-	w := &town{t: t, cores: make(map[string]*ledger), tell: make(map[string]*Server), halt: make(map[string]func())}
+	w := &town{t: t, cores: make(map[string]*register), tell: make(map[string]*Server), halt: make(map[string]func())}
 	for range schedulers {
 		l := listen(t, "127.0.0.1:0") // keeps the port until the scheduler has it
 		name := l.Addr().String()
@@ -77,7 +77,7 @@ func newTown(t *testing.T, schedulers int) *town {
 }
 
 func (w *town) start(name string) {
-	w.cores[name] = &ledger{joined: make(map[piece.Digest]int)}
+	w.cores[name] = &register{joined: make(map[piece.Digest]int)}
 	w.tell[name], _, w.halt[name] = serve(w.t, name, ServerConfig{Core: w.cores[name], Name: name})
 }
 
@@ -274,7 +274,7 @@ func TestAllSchedulersGo(t *testing.T) {
 // One that is alone, as those without a fleet and those of older versions are,
 // has all swarms.
 func TestASchedulerAlone(t *testing.T) {
-	core := &ledger{joined: make(map[piece.Digest]int)}
+	core := &register{joined: make(map[piece.Digest]int)}
 	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: core})
 	r := settle(t, addr)
 	next(t, "attachment", r.attached)

@@ -15,6 +15,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -77,6 +78,9 @@ type ServerConfig struct {
 	// Preheat takes what peers report on jobs. It is called from many goroutines
 	// and must not block. Nil: nobody wants to know.
 	Preheat func(scheduler.PreheatReport)
+	// Report takes what peers tell for people. It is called from many goroutines and
+	// must not block. Nil: nobody wants to know.
+	Report func(now time.Time, from scheduler.Peer, r ledger.Report)
 	// Expel is told whom members blame for false bytes, so that the Guard lets it in
 	// no more. It is called from the loop and must not block. Nil: nobody wants to know.
 	Expel func(scheduler.Expel)
@@ -109,7 +113,7 @@ type Server struct {
 
 	events                          [numKinds]atomic.Int64
 	connected, overflows, malformed atomic.Int64
-	enrolled, refused               atomic.Int64
+	enrolled, refused, excess       atomic.Int64
 }
 
 // NewServer makes a server.
@@ -195,12 +199,13 @@ const (
 	kindLeaseEnd
 	kindDispute
 	kindPreheat
+	kindReport
 	numKinds
 )
 
 // String is the name that ServerStats.Events has for a kind.
 func (k kind) String() string {
-	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end", "dispute", "preheat"}[k]
+	return [numKinds]string{"hello", "join", "leave", "summary", "blame", "lease_end", "dispute", "preheat", "report"}[k]
 }
 
 // count counts an event that a peer sent.
@@ -232,7 +237,10 @@ type ServerStats struct {
 	Malformed int64 // streams closed because of a malformed message
 	Enrolled  int64 // credentials given out
 	Refused   int64 // and refused
-	// Events by kind: hello, join, leave, summary, blame, lease_end, dispute, preheat.
+	// Excess are reports of peers that sent too many, which were not read.
+	Excess int64
+	// Events by kind: hello, join, leave, summary, blame, lease_end, dispute,
+	// preheat, report.
 	Events map[string]int64
 }
 
@@ -240,7 +248,7 @@ type ServerStats struct {
 func (s *Server) Stats() ServerStats {
 	st := ServerStats{
 		Connected: s.connected.Load(), Overflows: s.overflows.Load(), Malformed: s.malformed.Load(),
-		Enrolled: s.enrolled.Load(), Refused: s.refused.Load(),
+		Enrolled: s.enrolled.Load(), Refused: s.refused.Load(), Excess: s.excess.Load(),
 		Events: make(map[string]int64, numKinds),
 	}
 	for k := range numKinds {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -23,6 +24,9 @@ type stream struct {
 	out  *queue[scheduler.Decision]
 	quit chan struct{} // closed by the loop when the stream must end
 	why  error         // set before that, where there is more to say than usual
+	// reports bounds what is taken of them; nil until one has come. Its reader
+	// alone uses it.
+	reports *rate.Limiter
 }
 
 // newStream makes one that the loop has yet to admit.
@@ -161,6 +165,11 @@ func (s *Server) receive(g attachServer, st *stream) error {
 		}
 		if err != nil {
 			return err
+		}
+		if is, err := s.report(st, m); err != nil {
+			return s.refuse(err)
+		} else if is {
+			continue
 		}
 		e, err := decodeEvent(st.peer.ID, m)
 		if err != nil {

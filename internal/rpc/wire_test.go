@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/ledger"
+	"github.com/p2pd/p2pd/internal/pulls"
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -39,6 +42,32 @@ func wireEvents() map[string]scheduler.Event {
 		"blame":     scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
 		"dispute":   scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
 		"lease end": scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
+	}
+}
+
+// wireNow is when reports on record were sent.
+func wireNow() time.Time { return time.Unix(1e9, 0) }
+
+// wireReports are reports with every field set.
+func wireReports() map[string]ledger.Report {
+	d := piece.Sum([]byte("blob"))
+	blob := pulls.Arrival{
+		Digest: d, Size: 9, Asked: time.Second, First: 2 * time.Second, Done: 3 * time.Second, FromPeers: 4, FromOrigin: 3, FromCache: 2,
+	}
+	return map[string]ledger.Report{
+		"pull report": {LeftOut: 2, Pulls: []pulls.Record{{
+			Of: pulls.Name{Host: "registry.example", Repo: "team/app", Digest: d}, Tag: "1.2", Began: wireNow().Add(-5 * time.Second),
+			Manifest: 500 * time.Millisecond, Took: 3 * time.Second, Outcome: pulls.Failed, Held: 1, More: 2,
+			Blobs: []pulls.Arrival{blob, {Digest: d, Size: 9, First: pulls.Never, Done: pulls.Never}},
+		}}},
+		"incident report": {Incidents: []ledger.Incident{
+			{Kind: api.IncidentRefusal, About: "registry.example/team/app:1.2", Status: 403, Reason: "denied", Advice: "ask", Times: 3, Last: wireNow().Add(-time.Second)},
+			{Kind: api.IncidentVerify, About: d.String(), Reason: "false bytes", Times: 1, Last: wireNow()},
+		}},
+		"check report": {Checks: []api.CheckRun{{
+			Node: "worker-1", Millis: 1500, EverySeconds: 300, Made: 12, Image: "registry.example/canary:1", PullMillis: 700, StartMillis: 200, Success: true,
+			Findings: []api.CheckFinding{{ID: "p2pd-ready", Category: "p2pd", Description: "p2pd is ready", Result: "warning", Error: "it is not", Hint: "https://docs.example/#p2pd-ready"}},
+		}}},
 	}
 }
 
@@ -86,6 +115,9 @@ func TestWireOfEarlierVersions(t *testing.T) {
 	for name, d := range wireDecisions() {
 		write(name, encodeDecisions([]scheduler.Decision{d})[0])
 	}
+	for name, r := range wireReports() {
+		write(name, encodeReport(&r, wireNow()))
+	}
 	wiretest.Recordings(t, now, understands)
 }
 
@@ -94,7 +126,13 @@ func understands(t *testing.T, name string, wire []byte) {
 	t.Helper()
 	var want, got any
 	var err error
-	if e, ok := wireEvents()[name]; ok {
+	if r, ok := wireReports()[name]; ok {
+		want = r
+		var m p2pdv1.AttachRequest
+		if err = proto.Unmarshal(wire, &m); err == nil {
+			got, err = decodeReport(m.GetReport(), wireNow())
+		}
+	} else if e, ok := wireEvents()[name]; ok {
 		want = e
 		var m p2pdv1.AttachRequest
 		if err = proto.Unmarshal(wire, &m); err == nil {

@@ -77,7 +77,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) snapshot(r *http.Request, swarmOf piece.Digest) (api.Snapshot, error) {
 	jobs := s.cfg.Preheats.Jobs()
-	snap := api.Snapshot{Meta: api.Of("Snapshot"), At: time.Now().UTC(), Swarms: []api.Swarm{}, Preheats: jobs[:min(len(jobs), snapshotJobs)]}
+	snap := api.Snapshot{Meta: api.Of("Snapshot"), At: time.Now().UTC(), Swarms: []api.Swarm{}, Preheats: jobs[:min(len(jobs), snapshotJobs)], Reports: s.cfg.Ledger.Summary(time.Now())}
 	var err error
 	if snap.Status, err = s.schedulerStatus(r.Context()); err != nil {
 		return snap, err

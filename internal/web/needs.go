@@ -31,6 +31,22 @@ type Preheats interface {
 	Cancel(id int64, why string) (api.Preheat, bool)
 }
 
+// Ledger is what nodes have told a scheduler for people. *ledger.Ledger is one.
+// Answers are the caller's.
+type Ledger interface {
+	Summary(now time.Time) api.Reports
+	// Images are those that were pulled, the latest first; Image is one by the
+	// digest of its manifest, false if none is remembered.
+	Images(now time.Time) []api.PulledImage
+	Image(now time.Time, d piece.Digest) (api.PulledImageDetail, bool)
+	// Incidents are those of a kind, the latest first; of all if it is empty.
+	Incidents(now time.Time, kind string) []api.Incident
+	// Checks are the last run of each node, those that failed first.
+	Checks(now time.Time) []api.CheckRun
+	// Checked takes a run from an operator.
+	Checked(now time.Time, run api.CheckRun)
+}
+
 // Node is a running p2pd.
 type Node interface {
 	Status(ctx context.Context) (api.NodeStatus, error)
@@ -45,6 +61,9 @@ type Node interface {
 	// Explain tells the story of a digest or a tag; false if there is none.
 	Explain(ctx context.Context, name string) (api.Explanation, bool, error)
 	Explained(ctx context.Context) ([]api.Explained, error)
+	// Report passes a check on to the schedulers. Errors are *api.Error where
+	// there are none.
+	Report(run api.CheckRun) error
 }
 
 // PruneWhat is an api.PruneRequest that was read.

@@ -43,7 +43,7 @@ func (s *Server) routes() []route {
 	return append([]route{{
 		method: http.MethodGet, path: "/status", of: ofScheduler | ofNode,
 		summary: "How the program is", returns: api.Status{}, serve: s.status,
-	}}, slices.Concat(s.schedulerRoutes(), s.preheatRoutes(), s.nodeRoutes())...)
+	}}, slices.Concat(s.schedulerRoutes(), s.preheatRoutes(), s.reportRoutes(), s.nodeRoutes())...)
 }
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -33,10 +33,12 @@ type Config struct {
 	Brain    Brain
 	// Preheats is of the same scheduler as Brain, and must be set with it.
 	Preheats Preheats
-	Node     Node
-	Version  string
-	Started  time.Time
-	Logger   *slog.Logger // nil logs nothing
+	// Ledger is of that scheduler, and must be set with it.
+	Ledger  Ledger
+	Node    Node
+	Version string
+	Started time.Time
+	Logger  *slog.Logger // nil logs nothing
 }
 
 // Server answers admin requests. It is an http.Handler.

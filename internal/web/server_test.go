@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/ledger"
 	"github.com/p2pd/p2pd/internal/secret"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -85,6 +86,11 @@ func (*node) Explained(context.Context) ([]api.Explained, error) {
 	return []api.Explained{{Name: app.String()}}, nil
 }
 
+func (n *node) Report(run api.CheckRun) error {
+	n.told = append(n.told, "report "+run.Node)
+	return nil
+}
+
 var app = piece.Sum([]byte("app"))
 
 // stage is a server over a scheduler with a seed in zone a and a reader of one
@@ -93,6 +99,7 @@ type stage struct {
 	*Server
 	brain    *brain
 	preheats preheats
+	ledger   ledger.Ledger
 	node     *node
 	log      bytes.Buffer
 }
@@ -109,7 +116,7 @@ func newStage() *stage {
 		st.brain.core.Step(st.brain.now, scheduler.Join{Peer: p.ID, Blobs: []scheduler.Membership{{Digest: app, Size: layout.Size(), Have: have, Origin: "registry.test"}}})
 	}
 	st.Server = New(Config{
-		Guard: ByToken(secret.New(password)), Brain: st.brain, Preheats: &st.preheats, Node: st.node, Version: "v1.2.3", Started: time.Now(),
+		Guard: ByToken(secret.New(password)), Brain: st.brain, Preheats: &st.preheats, Ledger: &st.ledger, Node: st.node, Version: "v1.2.3", Started: time.Now(),
 		Logger: slog.New(slog.NewTextHandler(&st.log, nil)),
 	})
 	return st

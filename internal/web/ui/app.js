@@ -1,34 +1,16 @@
 // The live page. It asks the admin interface of the scheduler that serves it and
 // nobody else, changes nothing, and writes what it is told as text, never as HTML.
+import { $, bar, bytes, cell, failing, link, row, set, share, short, shortPeer } from './dom.js';
+import { checkTable, imagePage, imageTable, troubleTables } from './told.js';
+
 const api = '/api/v1';
 const keep = 240;       // samples of the chart
-const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem('token') || '';
 let stream = null;      // the AbortController of what is being read
 let last = null;        // the snapshot before
 let flow = [];          // {peers, origin} in bytes a second
 let peersNext = '';
-
-const bytes = (n) => {
-  if (n < 0) return '?';
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  let i = 0;
-  while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
-  return (i > 0 && n < 10 ? n.toFixed(1) : Math.floor(n)) + ' ' + units[i];
-};
-const share = (a, b) => b > 0 ? Math.floor(100 * a / b) + ' %' : '–';
-const short = (d) => d.replace('sha256:', '').slice(0, 12);
-const shortPeer = (p) => p.length > 12 ? '…' + p.slice(-12) : p;
-const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
-
-const cell = (content, kind) => {
-  const td = document.createElement('td');
-  if (kind) td.className = kind;
-  if (content instanceof Node) td.append(content); else td.textContent = content;
-  return td;
-};
-const row = (...cells) => { const tr = document.createElement('tr'); tr.append(...cells); return tr; };
-const link = (to, text) => { const a = document.createElement('a'); a.href = to; a.textContent = text; return a; };
+let shownOf = '';       // the view of what nodes told, and how much that was
 
 async function ask(path, signal) {
   const answer = await fetch(api + path, { signal, cache: 'no-store', headers: token ? { Authorization: 'Bearer ' + token } : {} });
@@ -67,7 +49,8 @@ function connected(text, lost) {
   $('link').classList.toggle('lost', !!lost);
 }
 
-// page is which one is shown: '', 'peers', 'preheats', 'preheat/JOB', or a digest.
+// page is which one is shown: '', 'images', 'image/DIGEST', 'trouble', 'checks',
+// 'peers', 'preheats', 'preheat/JOB', or the digest of a swarm.
 const page = () => {
   const h = location.hash.slice(2);
   return h.startsWith('swarm/') ? h.slice(6) : h;
@@ -80,6 +63,14 @@ function route(e) {
   $('peerPage').hidden = at !== 'peers';
   $('jobList').hidden = at !== 'preheats';
   $('jobPage').hidden = !at.startsWith('preheat/');
+  $('imageList').hidden = at !== 'images';
+  $('imagePage').hidden = !at.startsWith('image/');
+  $('troubleList').hidden = at !== 'trouble';
+  $('checkList').hidden = at !== 'checks';
+  shownOf = '';
+  for (const id of ['imageRows', 'waterfalls', 'refusalRows', 'falseRows', 'checkRows']) {
+    if ($(id).closest('section').hidden) $(id).replaceChildren(); // what is not looked at takes no room
+  }
   $('overview').hidden = false;
   $('login').hidden = true;
   for (const a of document.querySelectorAll('nav a')) {
@@ -137,12 +128,38 @@ function show(s) {
   if (!$('swarmPage').hidden) swarmPage(s.swarm);
   if (!$('jobList').hidden) jobTable(s.preheats || []);
   if (!$('jobPage').hidden) jobPage(page().slice('preheat/'.length));
+  told(s.reports.changes);
   last = s;
+}
+
+// told shows what nodes have told, and asks anew once there is more of it.
+async function told(changes) {
+  const at = page(), [path, show] = at === 'images' ? ['/pulls', (l) => imageTable(l.items)]
+    : at.startsWith('image/') ? ['/pulls/' + encodeURIComponent(at.slice('image/'.length)), imagePage]
+    : at === 'trouble' ? ['/incidents', (l) => troubleTables(l.items)]
+    : at === 'checks' ? ['/checks', (l) => checkTable(l.items)] : [];
+  if (!path || shownOf === at + changes) return;
+  shownOf = at + changes;
+  try {
+    const answer = await (await ask(path)).json();
+    if (page() === at) show(answer);
+  } catch (e) {
+    if (e.message === 'no token' || page() !== at) return;
+    if (at.startsWith('image/')) { set('imageText', e.message); $('waterfalls').replaceChildren(); }
+  }
 }
 
 function overview(s) {
   const t = s.status;
   set('peers', String(t.peers));
+  const r = s.reports;
+  set('pulls', String(r.pulls));
+  set('failedPulls', r.pulls ? r.failedPulls + ' failed, of ' + r.images + (r.images === 1 ? ' image' : ' images') : 'since yesterday');
+  set('refusals', String(r.refusals));
+  set('verify', r.verifyFailures ? r.verifyFailures + ' times bytes were false' : 'no bytes were false');
+  set('failedChecks', String(r.failedChecks));
+  set('checks', r.checks ? 'of ' + r.checks : 'none was made');
+  $('failedChecks').classList.toggle('bad', r.failedChecks > 0);
   set('bans', t.bans ? t.bans + ' banned' : 'none banned');
   set('active', String(t.activeSwarms));
   set('swarms', 'of ' + t.swarms + ', ' + t.members + ' memberships');
@@ -271,16 +288,6 @@ function drawHeat(w, members) {
   });
   $('heat').setAttribute('aria-label', 'Peers by pieces: ' + members.length + ' peers, ' + w.pieces + ' pieces, ' + share(w.progress, 1) + ' are there');
 }
-
-// bar shows a share, in a bar and in figures.
-function bar(part, whole, of) {
-  const b = document.createElement('progress'), td = document.createElement('td');
-  b.value = whole > 0 ? part / whole : 0;
-  b.setAttribute('aria-label', of);
-  td.append(b, ' ' + share(part, whole));
-  return td;
-}
-const failing = (state) => state === 'failed' || state === 'cancelled' ? 'bad' : '';
 
 function jobTable(jobs) {
   $('noJobs').hidden = jobs.length > 0;

@@ -187,6 +187,109 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{2}
 }
 
+// PullOutcome is how the pull of an image ended.
+type PullOutcome int32
+
+const (
+	PullOutcome_PULL_OUTCOME_UNSPECIFIED PullOutcome = 0 // malformed
+	PullOutcome_PULL_OUTCOME_COMPLETE    PullOutcome = 1 // all that was asked for was sent
+	PullOutcome_PULL_OUTCOME_FAILED      PullOutcome = 2 // something was refused or cut, and not sent later
+	PullOutcome_PULL_OUTCOME_PARTIAL     PullOutcome = 3 // the client read parts only, or went away
+)
+
+// Enum value maps for PullOutcome.
+var (
+	PullOutcome_name = map[int32]string{
+		0: "PULL_OUTCOME_UNSPECIFIED",
+		1: "PULL_OUTCOME_COMPLETE",
+		2: "PULL_OUTCOME_FAILED",
+		3: "PULL_OUTCOME_PARTIAL",
+	}
+	PullOutcome_value = map[string]int32{
+		"PULL_OUTCOME_UNSPECIFIED": 0,
+		"PULL_OUTCOME_COMPLETE":    1,
+		"PULL_OUTCOME_FAILED":      2,
+		"PULL_OUTCOME_PARTIAL":     3,
+	}
+)
+
+func (x PullOutcome) Enum() *PullOutcome {
+	p := new(PullOutcome)
+	*p = x
+	return p
+}
+
+func (x PullOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PullOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_p2pd_v1_scheduler_proto_enumTypes[3].Descriptor()
+}
+
+func (PullOutcome) Type() protoreflect.EnumType {
+	return &file_p2pd_v1_scheduler_proto_enumTypes[3]
+}
+
+func (x PullOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PullOutcome.Descriptor instead.
+func (PullOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{3}
+}
+
+// IncidentKind says what went wrong. One that is not known is ignored.
+type IncidentKind int32
+
+const (
+	IncidentKind_INCIDENT_KIND_UNSPECIFIED IncidentKind = 0 // ignored
+	IncidentKind_INCIDENT_KIND_REFUSAL     IncidentKind = 1 // a client did not get what it asked for, by somebody's policy
+	IncidentKind_INCIDENT_KIND_VERIFY      IncidentKind = 2 // bytes were not what a digest promised
+)
+
+// Enum value maps for IncidentKind.
+var (
+	IncidentKind_name = map[int32]string{
+		0: "INCIDENT_KIND_UNSPECIFIED",
+		1: "INCIDENT_KIND_REFUSAL",
+		2: "INCIDENT_KIND_VERIFY",
+	}
+	IncidentKind_value = map[string]int32{
+		"INCIDENT_KIND_UNSPECIFIED": 0,
+		"INCIDENT_KIND_REFUSAL":     1,
+		"INCIDENT_KIND_VERIFY":      2,
+	}
+)
+
+func (x IncidentKind) Enum() *IncidentKind {
+	p := new(IncidentKind)
+	*p = x
+	return p
+}
+
+func (x IncidentKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IncidentKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_p2pd_v1_scheduler_proto_enumTypes[4].Descriptor()
+}
+
+func (IncidentKind) Type() protoreflect.EnumType {
+	return &file_p2pd_v1_scheduler_proto_enumTypes[4]
+}
+
+func (x IncidentKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IncidentKind.Descriptor instead.
+func (IncidentKind) EnumDescriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{4}
+}
+
 // VouchRequest holds what was seen lately, newest or not.
 type VouchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -425,6 +528,7 @@ type AttachRequest struct {
 	//	*AttachRequest_Blame
 	//	*AttachRequest_LeaseEnd
 	//	*AttachRequest_PreheatReport
+	//	*AttachRequest_Report
 	//	*AttachRequest_Dispute
 	Event         isAttachRequest_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
@@ -531,6 +635,15 @@ func (x *AttachRequest) GetPreheatReport() *PreheatReport {
 	return nil
 }
 
+func (x *AttachRequest) GetReport() *Report {
+	if x != nil {
+		if x, ok := x.Event.(*AttachRequest_Report); ok {
+			return x.Report
+		}
+	}
+	return nil
+}
+
 func (x *AttachRequest) GetDispute() *Dispute {
 	if x != nil {
 		if x, ok := x.Event.(*AttachRequest_Dispute); ok {
@@ -572,6 +685,10 @@ type AttachRequest_PreheatReport struct {
 	PreheatReport *PreheatReport `protobuf:"bytes,7,opt,name=preheat_report,json=preheatReport,proto3,oneof"`
 }
 
+type AttachRequest_Report struct {
+	Report *Report `protobuf:"bytes,8,opt,name=report,proto3,oneof"`
+}
+
 type AttachRequest_Dispute struct {
 	Dispute *Dispute `protobuf:"bytes,9,opt,name=dispute,proto3,oneof"`
 }
@@ -589,6 +706,8 @@ func (*AttachRequest_Blame) isAttachRequest_Event() {}
 func (*AttachRequest_LeaseEnd) isAttachRequest_Event() {}
 
 func (*AttachRequest_PreheatReport) isAttachRequest_Event() {}
+
+func (*AttachRequest_Report) isAttachRequest_Event() {}
 
 func (*AttachRequest_Dispute) isAttachRequest_Event() {}
 
@@ -2657,6 +2776,592 @@ func (x *Wait) GetReason() string {
 	return ""
 }
 
+// Report tells people of what has happened at a peer. Nothing is decided by it.
+// It goes to all schedulers, at most a few a minute; internal/ledger has the limits
+// on what it holds, and what lies beyond them is ignored. Times are ages and
+// durations, for clocks of two machines differ.
+type Report struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pulls         []*ImagePull           `protobuf:"bytes,1,rep,name=pulls,proto3" json:"pulls,omitempty"`
+	Incidents     []*Incident            `protobuf:"bytes,2,rep,name=incidents,proto3" json:"incidents,omitempty"`
+	Checks        []*CheckRun            `protobuf:"bytes,3,rep,name=checks,proto3" json:"checks,omitempty"`
+	LeftOut       int64                  `protobuf:"varint,4,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"` // how much more there was to tell since the report before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Report) Reset() {
+	*x = Report{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Report) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Report) ProtoMessage() {}
+
+func (x *Report) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Report.ProtoReflect.Descriptor instead.
+func (*Report) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Report) GetPulls() []*ImagePull {
+	if x != nil {
+		return x.Pulls
+	}
+	return nil
+}
+
+func (x *Report) GetIncidents() []*Incident {
+	if x != nil {
+		return x.Incidents
+	}
+	return nil
+}
+
+func (x *Report) GetChecks() []*CheckRun {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *Report) GetLeftOut() int64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
+}
+
+// ImagePull is the pull of an image that has ended.
+type ImagePull struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Registry      string                 `protobuf:"bytes,1,opt,name=registry,proto3" json:"registry,omitempty"` // HOST[:PORT] as in images
+	Repository    string                 `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	Tag           string                 `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`                                  // that the client named; empty: none
+	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`                            // of the manifest, as in Membership
+	AgeMs         int64                  `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`                // how long ago it began
+	ManifestMs    int64                  `protobuf:"varint,6,opt,name=manifest_ms,json=manifestMs,proto3" json:"manifest_ms,omitempty"` // from then until the manifest was there
+	TookMs        int64                  `protobuf:"varint,7,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`             // from then until the last byte
+	Outcome       PullOutcome            `protobuf:"varint,8,opt,name=outcome,proto3,enum=p2pd.v1.PullOutcome" json:"outcome,omitempty"`
+	Blobs         []*PulledBlob          `protobuf:"bytes,9,rep,name=blobs,proto3" json:"blobs,omitempty"` // that were asked for, in that order
+	Held          int32                  `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"` // blobs that were not
+	More          int32                  `protobuf:"varint,11,opt,name=more,proto3" json:"more,omitempty"` // that were asked for, and are not in blobs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagePull) Reset() {
+	*x = ImagePull{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagePull) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagePull) ProtoMessage() {}
+
+func (x *ImagePull) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagePull.ProtoReflect.Descriptor instead.
+func (*ImagePull) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ImagePull) GetRegistry() string {
+	if x != nil {
+		return x.Registry
+	}
+	return ""
+}
+
+func (x *ImagePull) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ImagePull) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *ImagePull) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ImagePull) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+func (x *ImagePull) GetManifestMs() int64 {
+	if x != nil {
+		return x.ManifestMs
+	}
+	return 0
+}
+
+func (x *ImagePull) GetTookMs() int64 {
+	if x != nil {
+		return x.TookMs
+	}
+	return 0
+}
+
+func (x *ImagePull) GetOutcome() PullOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return PullOutcome_PULL_OUTCOME_UNSPECIFIED
+}
+
+func (x *ImagePull) GetBlobs() []*PulledBlob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+func (x *ImagePull) GetHeld() int32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *ImagePull) GetMore() int32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+// PulledBlob is one of them. Its times are after the pull's beginning.
+type PulledBlob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // as in Membership
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // in bytes; -1: not known
+	AskedMs       int64                  `protobuf:"varint,3,opt,name=asked_ms,json=askedMs,proto3" json:"asked_ms,omitempty"`
+	FirstMs       *int64                 `protobuf:"varint,4,opt,name=first_ms,json=firstMs,proto3,oneof" json:"first_ms,omitempty"` // its first byte was sent; absent: none was
+	DoneMs        *int64                 `protobuf:"varint,5,opt,name=done_ms,json=doneMs,proto3,oneof" json:"done_ms,omitempty"`    // all of it was sent; absent: not all was
+	FromPeers     int64                  `protobuf:"varint,6,opt,name=from_peers,json=fromPeers,proto3" json:"from_peers,omitempty"` // bytes
+	FromOrigin    int64                  `protobuf:"varint,7,opt,name=from_origin,json=fromOrigin,proto3" json:"from_origin,omitempty"`
+	FromCache     int64                  `protobuf:"varint,8,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"` // that were at the peer before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PulledBlob) Reset() {
+	*x = PulledBlob{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PulledBlob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PulledBlob) ProtoMessage() {}
+
+func (x *PulledBlob) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PulledBlob.ProtoReflect.Descriptor instead.
+func (*PulledBlob) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PulledBlob) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PulledBlob) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetAskedMs() int64 {
+	if x != nil {
+		return x.AskedMs
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetFirstMs() int64 {
+	if x != nil && x.FirstMs != nil {
+		return *x.FirstMs
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetDoneMs() int64 {
+	if x != nil && x.DoneMs != nil {
+		return *x.DoneMs
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetFromPeers() int64 {
+	if x != nil {
+		return x.FromPeers
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetFromOrigin() int64 {
+	if x != nil {
+		return x.FromOrigin
+	}
+	return 0
+}
+
+func (x *PulledBlob) GetFromCache() int64 {
+	if x != nil {
+		return x.FromCache
+	}
+	return 0
+}
+
+// Incident is something that went wrong, as often as times says. Its texts hold
+// no credential and no query of an address.
+type Incident struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          IncidentKind           `protobuf:"varint,1,opt,name=kind,proto3,enum=p2pd.v1.IncidentKind" json:"kind,omitempty"`
+	About         string                 `protobuf:"bytes,2,opt,name=about,proto3" json:"about,omitempty"`    // HOST/REPOSITORY:TAG, HOST/REPOSITORY@DIGEST, or a digest
+	Status        int32                  `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"` // the registry's; 0: that is not it
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Advice        string                 `protobuf:"bytes,5,opt,name=advice,proto3" json:"advice,omitempty"`
+	Times         int32                  `protobuf:"varint,6,opt,name=times,proto3" json:"times,omitempty"`
+	AgeMs         int64                  `protobuf:"varint,7,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // since the last time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incident) Reset() {
+	*x = Incident{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incident) ProtoMessage() {}
+
+func (x *Incident) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incident.ProtoReflect.Descriptor instead.
+func (*Incident) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Incident) GetKind() IncidentKind {
+	if x != nil {
+		return x.Kind
+	}
+	return IncidentKind_INCIDENT_KIND_UNSPECIFIED
+}
+
+func (x *Incident) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+func (x *Incident) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Incident) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Incident) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
+func (x *Incident) GetTimes() int32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *Incident) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+// CheckRun is a run of p2pctl check on the peer's machine.
+type CheckRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // what the machine calls itself
+	TookMs        int64                  `protobuf:"varint,2,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	EveryS        int64                  `protobuf:"varint,3,opt,name=every_s,json=everyS,proto3" json:"every_s,omitempty"` // 0: it is not repeated
+	Success       bool                   `protobuf:"varint,4,opt,name=success,proto3" json:"success,omitempty"`
+	Made          int32                  `protobuf:"varint,5,opt,name=made,proto3" json:"made,omitempty"`                      // checks that were not skipped
+	Image         string                 `protobuf:"bytes,6,opt,name=image,proto3" json:"image,omitempty"`                     // that was pulled; empty: none
+	PullMs        int64                  `protobuf:"varint,7,opt,name=pull_ms,json=pullMs,proto3" json:"pull_ms,omitempty"`    // 0: nothing was pulled
+	StartMs       int64                  `protobuf:"varint,8,opt,name=start_ms,json=startMs,proto3" json:"start_ms,omitempty"` // 0: no container was started
+	Findings      []*CheckFinding        `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRun) Reset() {
+	*x = CheckRun{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRun) ProtoMessage() {}
+
+func (x *CheckRun) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRun.ProtoReflect.Descriptor instead.
+func (*CheckRun) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *CheckRun) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *CheckRun) GetTookMs() int64 {
+	if x != nil {
+		return x.TookMs
+	}
+	return 0
+}
+
+func (x *CheckRun) GetEveryS() int64 {
+	if x != nil {
+		return x.EveryS
+	}
+	return 0
+}
+
+func (x *CheckRun) GetSuccess() bool {
+	if x != nil {
+		return x.Success
+	}
+	return false
+}
+
+func (x *CheckRun) GetMade() int32 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *CheckRun) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *CheckRun) GetPullMs() int64 {
+	if x != nil {
+		return x.PullMs
+	}
+	return 0
+}
+
+func (x *CheckRun) GetStartMs() int64 {
+	if x != nil {
+		return x.StartMs
+	}
+	return 0
+}
+
+func (x *CheckRun) GetFindings() []*CheckFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// CheckFinding is a check that is not as it should be.
+type CheckFinding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of its section in docs/checks.md
+	Category      string                 `protobuf:"bytes,2,opt,name=category,proto3" json:"category,omitempty"`
+	Description   string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Result        string                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"` // error or warning
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	Hint          string                 `protobuf:"bytes,6,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckFinding) Reset() {
+	*x = CheckFinding{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckFinding) ProtoMessage() {}
+
+func (x *CheckFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckFinding.ProtoReflect.Descriptor instead.
+func (*CheckFinding) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *CheckFinding) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CheckFinding) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CheckFinding) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *CheckFinding) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *CheckFinding) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *CheckFinding) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
 var File_p2pd_v1_scheduler_proto protoreflect.FileDescriptor
 
 const file_p2pd_v1_scheduler_proto_rawDesc = "" +
@@ -2672,7 +3377,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"7\n" +
 	"\x0eRecallResponse\x12\x1a\n" +
 	"\x06age_ms\x18\x01 \x01(\x03H\x00R\x05ageMs\x88\x01\x01B\t\n" +
-	"\a_age_ms\"\x84\x03\n" +
+	"\a_age_ms\"\xaf\x03\n" +
 	"\rAttachRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.p2pd.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04join\x18\x02 \x01(\v2\r.p2pd.v1.JoinH\x00R\x04join\x12&\n" +
@@ -2680,7 +3385,8 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\asummary\x18\x04 \x01(\v2\x10.p2pd.v1.SummaryH\x00R\asummary\x12&\n" +
 	"\x05blame\x18\x05 \x01(\v2\x0e.p2pd.v1.BlameH\x00R\x05blame\x120\n" +
 	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEnd\x12?\n" +
-	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReport\x12,\n" +
+	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReport\x12)\n" +
+	"\x06report\x18\b \x01(\v2\x0f.p2pd.v1.ReportH\x00R\x06report\x12,\n" +
 	"\adispute\x18\t \x01(\v2\x10.p2pd.v1.DisputeH\x00R\adisputeB\a\n" +
 	"\x05event\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
@@ -2837,7 +3543,69 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04Wait\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x15\n" +
 	"\x06for_ms\x18\x02 \x01(\x03R\x05forMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*{\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa9\x01\n" +
+	"\x06Report\x12(\n" +
+	"\x05pulls\x18\x01 \x03(\v2\x12.p2pd.v1.ImagePullR\x05pulls\x12/\n" +
+	"\tincidents\x18\x02 \x03(\v2\x11.p2pd.v1.IncidentR\tincidents\x12)\n" +
+	"\x06checks\x18\x03 \x03(\v2\x11.p2pd.v1.CheckRunR\x06checks\x12\x19\n" +
+	"\bleft_out\x18\x04 \x01(\x03R\aleftOut\"\xc5\x02\n" +
+	"\tImagePull\x12\x1a\n" +
+	"\bregistry\x18\x01 \x01(\tR\bregistry\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\tR\n" +
+	"repository\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\tR\x03tag\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x15\n" +
+	"\x06age_ms\x18\x05 \x01(\x03R\x05ageMs\x12\x1f\n" +
+	"\vmanifest_ms\x18\x06 \x01(\x03R\n" +
+	"manifestMs\x12\x17\n" +
+	"\atook_ms\x18\a \x01(\x03R\x06tookMs\x12.\n" +
+	"\aoutcome\x18\b \x01(\x0e2\x14.p2pd.v1.PullOutcomeR\aoutcome\x12)\n" +
+	"\x05blobs\x18\t \x03(\v2\x13.p2pd.v1.PulledBlobR\x05blobs\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\x05R\x04held\x12\x12\n" +
+	"\x04more\x18\v \x01(\x05R\x04more\"\x89\x02\n" +
+	"\n" +
+	"PulledBlob\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x19\n" +
+	"\basked_ms\x18\x03 \x01(\x03R\aaskedMs\x12\x1e\n" +
+	"\bfirst_ms\x18\x04 \x01(\x03H\x00R\afirstMs\x88\x01\x01\x12\x1c\n" +
+	"\adone_ms\x18\x05 \x01(\x03H\x01R\x06doneMs\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"from_peers\x18\x06 \x01(\x03R\tfromPeers\x12\x1f\n" +
+	"\vfrom_origin\x18\a \x01(\x03R\n" +
+	"fromOrigin\x12\x1d\n" +
+	"\n" +
+	"from_cache\x18\b \x01(\x03R\tfromCacheB\v\n" +
+	"\t_first_msB\n" +
+	"\n" +
+	"\b_done_ms\"\xc0\x01\n" +
+	"\bIncident\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.p2pd.v1.IncidentKindR\x04kind\x12\x14\n" +
+	"\x05about\x18\x02 \x01(\tR\x05about\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\x05R\x06status\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice\x12\x14\n" +
+	"\x05times\x18\x06 \x01(\x05R\x05times\x12\x15\n" +
+	"\x06age_ms\x18\a \x01(\x03R\x05ageMs\"\xfb\x01\n" +
+	"\bCheckRun\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x17\n" +
+	"\atook_ms\x18\x02 \x01(\x03R\x06tookMs\x12\x17\n" +
+	"\aevery_s\x18\x03 \x01(\x03R\x06everyS\x12\x18\n" +
+	"\asuccess\x18\x04 \x01(\bR\asuccess\x12\x12\n" +
+	"\x04made\x18\x05 \x01(\x05R\x04made\x12\x14\n" +
+	"\x05image\x18\x06 \x01(\tR\x05image\x12\x17\n" +
+	"\apull_ms\x18\a \x01(\x03R\x06pullMs\x12\x19\n" +
+	"\bstart_ms\x18\b \x01(\x03R\astartMs\x121\n" +
+	"\bfindings\x18\t \x03(\v2\x15.p2pd.v1.CheckFindingR\bfindings\"\x9e\x01\n" +
+	"\fCheckFinding\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bcategory\x18\x02 \x01(\tR\bcategory\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\tR\x06result\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x12\n" +
+	"\x04hint\x18\x06 \x01(\tR\x04hint*{\n" +
 	"\fPreheatState\x12\x1d\n" +
 	"\x19PREHEAT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PREHEAT_STATE_FETCHING\x10\x01\x12\x16\n" +
@@ -2854,7 +3622,16 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x14\n" +
 	"\x10OUTCOME_NO_RANGE\x10\x03\x12\x17\n" +
-	"\x13OUTCOME_ORIGIN_BUSY\x10\x042\xc4\x01\n" +
+	"\x13OUTCOME_ORIGIN_BUSY\x10\x04*y\n" +
+	"\vPullOutcome\x12\x1c\n" +
+	"\x18PULL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PULL_OUTCOME_COMPLETE\x10\x01\x12\x17\n" +
+	"\x13PULL_OUTCOME_FAILED\x10\x02\x12\x18\n" +
+	"\x14PULL_OUTCOME_PARTIAL\x10\x03*b\n" +
+	"\fIncidentKind\x12\x1d\n" +
+	"\x19INCIDENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15INCIDENT_KIND_REFUSAL\x10\x01\x12\x18\n" +
+	"\x14INCIDENT_KIND_VERIFY\x10\x022\xc4\x01\n" +
 	"\x10SchedulerService\x12=\n" +
 	"\x06Attach\x12\x16.p2pd.v1.AttachRequest\x1a\x17.p2pd.v1.AttachResponse(\x010\x01\x126\n" +
 	"\x05Vouch\x12\x15.p2pd.v1.VouchRequest\x1a\x16.p2pd.v1.VouchResponse\x129\n" +
@@ -2872,91 +3649,107 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 	return file_p2pd_v1_scheduler_proto_rawDescData
 }
 
-var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
 	(Fault)(0),             // 1: p2pd.v1.Fault
 	(Outcome)(0),           // 2: p2pd.v1.Outcome
-	(*VouchRequest)(nil),   // 3: p2pd.v1.VouchRequest
-	(*Sighting)(nil),       // 4: p2pd.v1.Sighting
-	(*VouchResponse)(nil),  // 5: p2pd.v1.VouchResponse
-	(*RecallRequest)(nil),  // 6: p2pd.v1.RecallRequest
-	(*RecallResponse)(nil), // 7: p2pd.v1.RecallResponse
-	(*AttachRequest)(nil),  // 8: p2pd.v1.AttachRequest
-	(*AttachResponse)(nil), // 9: p2pd.v1.AttachResponse
-	(*Decision)(nil),       // 10: p2pd.v1.Decision
-	(*Preheat)(nil),        // 11: p2pd.v1.Preheat
-	(*PreheatBlob)(nil),    // 12: p2pd.v1.PreheatBlob
-	(*PreheatEnd)(nil),     // 13: p2pd.v1.PreheatEnd
-	(*PreheatReport)(nil),  // 14: p2pd.v1.PreheatReport
-	(*Ticket)(nil),         // 15: p2pd.v1.Ticket
-	(*Acquaint)(nil),       // 16: p2pd.v1.Acquaint
-	(*Shun)(nil),           // 17: p2pd.v1.Shun
-	(*Roster)(nil),         // 18: p2pd.v1.Roster
-	(*Peer)(nil),           // 19: p2pd.v1.Peer
-	(*Hello)(nil),          // 20: p2pd.v1.Hello
-	(*Membership)(nil),     // 21: p2pd.v1.Membership
-	(*Held)(nil),           // 22: p2pd.v1.Held
-	(*Join)(nil),           // 23: p2pd.v1.Join
-	(*Leave)(nil),          // 24: p2pd.v1.Leave
-	(*Summary)(nil),        // 25: p2pd.v1.Summary
-	(*Progress)(nil),       // 26: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 27: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 28: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 29: p2pd.v1.Blame
-	(*Dispute)(nil),        // 30: p2pd.v1.Dispute
-	(*LeaseEnd)(nil),       // 31: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 32: p2pd.v1.Introduce
-	(*Part)(nil),           // 33: p2pd.v1.Part
-	(*Grant)(nil),          // 34: p2pd.v1.Grant
-	(*Revoke)(nil),         // 35: p2pd.v1.Revoke
-	(*Wait)(nil),           // 36: p2pd.v1.Wait
+	(PullOutcome)(0),       // 3: p2pd.v1.PullOutcome
+	(IncidentKind)(0),      // 4: p2pd.v1.IncidentKind
+	(*VouchRequest)(nil),   // 5: p2pd.v1.VouchRequest
+	(*Sighting)(nil),       // 6: p2pd.v1.Sighting
+	(*VouchResponse)(nil),  // 7: p2pd.v1.VouchResponse
+	(*RecallRequest)(nil),  // 8: p2pd.v1.RecallRequest
+	(*RecallResponse)(nil), // 9: p2pd.v1.RecallResponse
+	(*AttachRequest)(nil),  // 10: p2pd.v1.AttachRequest
+	(*AttachResponse)(nil), // 11: p2pd.v1.AttachResponse
+	(*Decision)(nil),       // 12: p2pd.v1.Decision
+	(*Preheat)(nil),        // 13: p2pd.v1.Preheat
+	(*PreheatBlob)(nil),    // 14: p2pd.v1.PreheatBlob
+	(*PreheatEnd)(nil),     // 15: p2pd.v1.PreheatEnd
+	(*PreheatReport)(nil),  // 16: p2pd.v1.PreheatReport
+	(*Ticket)(nil),         // 17: p2pd.v1.Ticket
+	(*Acquaint)(nil),       // 18: p2pd.v1.Acquaint
+	(*Shun)(nil),           // 19: p2pd.v1.Shun
+	(*Roster)(nil),         // 20: p2pd.v1.Roster
+	(*Peer)(nil),           // 21: p2pd.v1.Peer
+	(*Hello)(nil),          // 22: p2pd.v1.Hello
+	(*Membership)(nil),     // 23: p2pd.v1.Membership
+	(*Held)(nil),           // 24: p2pd.v1.Held
+	(*Join)(nil),           // 25: p2pd.v1.Join
+	(*Leave)(nil),          // 26: p2pd.v1.Leave
+	(*Summary)(nil),        // 27: p2pd.v1.Summary
+	(*Progress)(nil),       // 28: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 29: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 30: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 31: p2pd.v1.Blame
+	(*Dispute)(nil),        // 32: p2pd.v1.Dispute
+	(*LeaseEnd)(nil),       // 33: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 34: p2pd.v1.Introduce
+	(*Part)(nil),           // 35: p2pd.v1.Part
+	(*Grant)(nil),          // 36: p2pd.v1.Grant
+	(*Revoke)(nil),         // 37: p2pd.v1.Revoke
+	(*Wait)(nil),           // 38: p2pd.v1.Wait
+	(*Report)(nil),         // 39: p2pd.v1.Report
+	(*ImagePull)(nil),      // 40: p2pd.v1.ImagePull
+	(*PulledBlob)(nil),     // 41: p2pd.v1.PulledBlob
+	(*Incident)(nil),       // 42: p2pd.v1.Incident
+	(*CheckRun)(nil),       // 43: p2pd.v1.CheckRun
+	(*CheckFinding)(nil),   // 44: p2pd.v1.CheckFinding
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
-	4,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	20, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	23, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	24, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	25, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	29, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	31, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	14, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
-	30, // 8: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
-	10, // 9: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	19, // 10: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	32, // 11: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	33, // 12: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	34, // 13: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	35, // 14: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	36, // 15: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	18, // 16: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	17, // 17: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	16, // 18: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
-	11, // 19: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
-	13, // 20: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
-	15, // 21: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
-	12, // 22: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
-	0,  // 23: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
-	19, // 24: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	22, // 25: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	21, // 26: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	26, // 27: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	27, // 28: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	28, // 29: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	1,  // 30: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	2,  // 31: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	8,  // 32: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	3,  // 33: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	6,  // 34: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	9,  // 35: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	5,  // 36: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	7,  // 37: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	35, // [35:38] is the sub-list for method output_type
-	32, // [32:35] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	6,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
+	22, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	25, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	26, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	27, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	31, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	33, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	16, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
+	39, // 8: p2pd.v1.AttachRequest.report:type_name -> p2pd.v1.Report
+	32, // 9: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
+	12, // 10: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
+	21, // 11: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	34, // 12: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	35, // 13: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	36, // 14: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	37, // 15: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	38, // 16: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	20, // 17: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	19, // 18: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	18, // 19: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	13, // 20: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
+	15, // 21: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
+	17, // 22: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
+	14, // 23: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 24: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	21, // 25: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	24, // 26: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	23, // 27: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	28, // 28: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	29, // 29: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	30, // 30: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 31: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 32: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	40, // 33: p2pd.v1.Report.pulls:type_name -> p2pd.v1.ImagePull
+	42, // 34: p2pd.v1.Report.incidents:type_name -> p2pd.v1.Incident
+	43, // 35: p2pd.v1.Report.checks:type_name -> p2pd.v1.CheckRun
+	3,  // 36: p2pd.v1.ImagePull.outcome:type_name -> p2pd.v1.PullOutcome
+	41, // 37: p2pd.v1.ImagePull.blobs:type_name -> p2pd.v1.PulledBlob
+	4,  // 38: p2pd.v1.Incident.kind:type_name -> p2pd.v1.IncidentKind
+	44, // 39: p2pd.v1.CheckRun.findings:type_name -> p2pd.v1.CheckFinding
+	10, // 40: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	5,  // 41: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	8,  // 42: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	11, // 43: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	7,  // 44: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	9,  // 45: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	43, // [43:46] is the sub-list for method output_type
+	40, // [40:43] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -2973,6 +3766,7 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_Blame)(nil),
 		(*AttachRequest_LeaseEnd)(nil),
 		(*AttachRequest_PreheatReport)(nil),
+		(*AttachRequest_Report)(nil),
 		(*AttachRequest_Dispute)(nil),
 	}
 	file_p2pd_v1_scheduler_proto_msgTypes[7].OneofWrappers = []any{
@@ -2991,13 +3785,14 @@ func file_p2pd_v1_scheduler_proto_init() {
 	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
 	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
 	file_p2pd_v1_scheduler_proto_msgTypes[29].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   34,
+			NumEnums:      5,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

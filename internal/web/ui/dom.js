@@ -1,0 +1,35 @@
+// What all views of the page are made with. Texts are set as text, never as HTML.
+export const $ = (id) => document.getElementById(id);
+
+export const bytes = (n) => {
+  if (n < 0) return '?';
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let i = 0;
+  while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
+  return (i > 0 && n < 10 ? n.toFixed(1) : Math.floor(n)) + ' ' + units[i];
+};
+export const share = (a, b) => b > 0 ? Math.floor(100 * a / b) + ' %' : '–';
+export const short = (d) => d.replace('sha256:', '').slice(0, 12);
+export const shortPeer = (p) => p.length > 12 ? '…' + p.slice(-12) : p;
+// shortNode is a node's name, or where it has none the end of its peer ID.
+export const shortNode = (n) => n.startsWith('12D3Koo') ? shortPeer(n) : n;
+export const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
+
+export const cell = (content, kind) => {
+  const td = document.createElement('td');
+  if (kind) td.className = kind;
+  if (content instanceof Node) td.append(content); else td.textContent = content;
+  return td;
+};
+export const row = (...cells) => { const tr = document.createElement('tr'); tr.append(...cells); return tr; };
+export const link = (to, text) => { const a = document.createElement('a'); a.href = to; a.textContent = text; return a; };
+
+// bar shows a share, in a bar and in figures.
+export function bar(part, whole, of) {
+  const b = document.createElement('progress'), td = document.createElement('td');
+  b.value = whole > 0 ? part / whole : 0;
+  b.setAttribute('aria-label', of);
+  td.append(b, ' ' + share(part, whole));
+  return td;
+}
+export const failing = (state) => state === 'failed' || state === 'cancelled' ? 'bad' : '';
