@@ -10,11 +10,14 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// What one scheduler is told by an operator about a peer, or finds out by members'
-// blames, all must know. Schedulers tell it each other at once; whatever one has missed,
-// because it was away, cut off or slow, it hears when it comes back, and within
-// seconds at the latest (cluster.Config.News). Of two words on a peer the later one
-// holds everywhere (member.Bans).
+// What one scheduler is told by an operator about a peer, all must know. Schedulers tell
+// it each other at once; whatever one has missed, because it was away, cut off or slow, it
+// hears when it comes back, and within seconds at the latest (cluster.Config.News). Of two
+// words on a peer the later one holds everywhere (member.Bans).
+//
+// What members' blames lead to stays with the scheduler that they blamed at. Each believes a
+// member only so often (pkg/scheduler/doubt.go); were what follows told to the others, members that
+// lie could have so many peers put out everywhere at each scheduler.
 
 // The two limits are one.
 var _ [0]struct{} = [member.BanMost - scheduler.BanMost]struct{}{}
@@ -31,9 +34,6 @@ type banNews struct {
 const (
 	// banWait bounds how long the brain may take to hear of a ban.
 	banWait = 5 * time.Second
-	// maxBlamed bounds blames that wait to be told. One that finds no room is told
-	// with the news.
-	maxBlamed = 256
 )
 
 // recall tells the brain, which must not run yet, of bans from an earlier life.
@@ -84,24 +84,12 @@ func (h *Hub) unban(ctx context.Context, p scheduler.PeerID) error {
 
 // expelled hears from the brain whom members blame. It does not block.
 func (h *Hub) expelled(e scheduler.Expel) {
-	word := h.bans.Blame(string(e.Peer), e.For, e.Reason, time.Now())
-	select {
-	case h.blamed <- word:
-	default:
-	}
+	h.bans.Blame(string(e.Peer), e.For, e.Reason, time.Now())
 }
 
-// spreadBlames tells the others of blames until ctx ends.
-func (h *Hub) spreadBlames(ctx context.Context) error {
-	for {
-		select {
-		case word := <-h.blamed:
-			h.spread([]member.Ban{word})
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
+// concernsAll reports whether a word is for all schedulers: an operator's is, also where
+// it takes back what members' blames led to.
+func concernsAll(word member.Ban) bool { return !word.Blamed || word.Lifts() }
 
 // spread has words outlive this process, and the other schedulers hear them.
 func (h *Hub) spread(words []member.Ban) {
@@ -133,7 +121,9 @@ func (h *Hub) keepBans() {
 func (h *Hub) news(came bool) []byte {
 	var news []banNews
 	for _, word := range h.bans.All(time.Now()) {
-		news = append(news, banNews{Ban: word})
+		if concernsAll(word) {
+			news = append(news, banNews{Ban: word})
+		}
 	}
 	if came {
 		if jobs := h.desk.News(); jobs != nil {
@@ -162,8 +152,8 @@ func (h *Hub) heard(text []byte) {
 			h.desk.Heard(b.Preheats)
 			continue
 		}
-		if b.Peer == "" {
-			continue // news of a kind that later versions know
+		if b.Peer == "" || !concernsAll(b.Ban) {
+			continue // news of a kind that later versions know, or only earlier ones tell
 		}
 		news, err := h.heardBan(ctx, dated(b.Ban, time.Now()))
 		changed = changed || news

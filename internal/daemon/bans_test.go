@@ -154,11 +154,11 @@ func TestABanHoldsEverywhere(t *testing.T) {
 }
 
 // What a scheduler was told it knows after a restart, and what it missed meanwhile it
-// hears; a ban that has been lifted does not come back with a scheduler that has not heard
+// hears; what members' blames led to at another one it does not heed; a ban that has been lifted does not come back with a scheduler that has not heard
 // of that, and a ban that lasts is not lifted by one.
 func TestTheLastWordOnAPeerHolds(t *testing.T) {
 	key, configs := twoHubs(t)
-	const stolen, mistaken = "12D3KooWStolen", "12D3KooWMistaken"
+	const stolen, mistaken, blamed = "12D3KooWStolen", "12D3KooWMistaken", "12D3KooWBlamed"
 	socket := func(i int) string { return strings.TrimPrefix(configs[i].Admin.Listen, "unix://") }
 	banned := func(i int, peer string) bool {
 		_, body := onSocket(t, socket(i), "/api/v1/peers/"+peer)
@@ -186,8 +186,9 @@ func TestTheLastWordOnAPeerHolds(t *testing.T) {
 	// One comes that has been cut off since before the ban was lifted.
 	stale := make(chan struct{}, 1)
 	old := time.Now().Add(-time.Minute)
-	news := fmt.Sprintf(`[{"peer":%q,"at":%q,"until":%q,"reason":"old"}, {"peer":%q,"at":%q,"until":"0001-01-01T00:00:00Z"}, {"peer":"12D3KooWOther","until":%q}]`,
-		mistaken, old.Format(time.RFC3339Nano), old.Add(time.Hour).Format(time.RFC3339Nano), stolen, old.Format(time.RFC3339Nano), old.Add(time.Hour).Format(time.RFC3339Nano))
+	news := fmt.Sprintf(`[{"peer":%q,"at":%q,"until":%q,"reason":"old"}, {"peer":%q,"at":%q,"until":"0001-01-01T00:00:00Z"}, {"peer":%q,"at":%q,"until":%q,"reason":"blamed elsewhere","blamed":true}, {"peer":"12D3KooWOther","until":%q}]`,
+		mistaken, old.Format(time.RFC3339Nano), old.Add(time.Hour).Format(time.RFC3339Nano), stolen, old.Format(time.RFC3339Nano),
+		blamed, old.Format(time.RFC3339Nano), old.Add(5*time.Minute).Format(time.RFC3339Nano), old.Add(time.Hour).Format(time.RFC3339Nano))
 	c, err := cluster.New(cluster.Config{
 		Name: "stale:1", Listen: "127.0.0.1:0", Seeds: []string{configs[0].Fleet.Listen}, Key: key.GossipKey(), News: func(bool) []byte { return []byte(news) },
 		Heard: func([]byte) {
@@ -205,5 +206,8 @@ func TestTheLastWordOnAPeerHolds(t *testing.T) {
 	until(t, "what it says was heard", func() bool { return banned(0, "12D3KooWOther") })
 	if !banned(0, stolen) || banned(0, mistaken) {
 		t.Error("words that are old were heeded")
+	}
+	if banned(0, blamed) {
+		t.Error("what members blamed a peer for at another scheduler puts it out here")
 	}
 }

@@ -39,8 +39,7 @@ type Hub struct {
 	pageL   net.Listener     // nil where nobody watches from elsewhere
 	ledger  ledger.Ledger    // what nodes tell for people
 	bans    *member.Bans
-	blamed  chan member.Ban // that others have not been told of
-	unkept  sync.Once       // guards a warning
+	unkept  sync.Once // guards a warning
 }
 
 // NewHub opens the listeners. Run must be called.
@@ -116,7 +115,7 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 		seed = rand.Uint64()
 	}
 	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62)), Tickets: cfg.Membership.Strict})
-	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: fence.key, bans: bans, blamed: make(chan member.Ban, maxBlamed)}
+	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: fence.key, bans: bans}
 	h.recall()
 	h.server = rpc.NewServer(rpc.ServerConfig{
 		Core: core, Name: cfg.Fleet.Advertise, Guard: fence.guard, Logger: log,
@@ -179,10 +178,7 @@ func (h *Hub) answers(ctx context.Context) error {
 // serve introduces peers until ctx ends.
 func (h *Hub) serve(ctx context.Context) error {
 	h.log.Info("scheduling", "listen", h.l.Addr().String())
-	return runParts(ctx, []part{
-		{"streams of peers", func(ctx context.Context) error { return h.server.Run(ctx, h.l) }},
-		{"blames", h.spreadBlames},
-	})
+	return h.server.Run(ctx, h.l)
 }
 
 // Run serves until ctx ends.
