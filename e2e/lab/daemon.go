@@ -243,20 +243,21 @@ type Swarm struct {
 // StartSwarm starts everything, the nodes with env on top of the environment,
 // and waits until every p2pd has its scheduler.
 func (l *Lab) StartSwarm(ctx context.Context, env ...string) (*Swarm, error) {
-	return l.startSwarm(ctx, func(int) []string { return env })
+	return l.startSwarm(ctx, nil, func(int) []string { return env })
 }
 
-// StartSwarmInZones is StartSwarm for nodes that are dealt to zones, and told.
-func (l *Lab) StartSwarmInZones(ctx context.Context, zones int) (*Swarm, error) {
-	return l.startSwarm(ctx, func(i int) []string {
+// StartSwarmInZones is StartSwarm for nodes that are dealt to zones, and told. The
+// scheduler has more in its configuration.
+func (l *Lab) StartSwarmInZones(ctx context.Context, zones int, more map[string]any) (*Swarm, error) {
+	return l.startSwarm(ctx, more, func(i int) []string {
 		return []string{fmt.Sprintf("P2PD_TOPOLOGY_ZONE=z%d", i%zones)}
 	})
 }
 
-func (l *Lab) startSwarm(ctx context.Context, env func(node int) []string) (*Swarm, error) {
+func (l *Lab) startSwarm(ctx context.Context, more map[string]any, env func(node int) []string) (*Swarm, error) {
 	s := &Swarm{}
 	var err error
-	if s.Scheduler, err = l.StartScheduler(ctx); err != nil {
+	if s.Scheduler, err = l.StartSchedulerWith(ctx, 0, 1, more); err != nil {
 		return nil, err
 	}
 	for i := range l.Net.Nodes {

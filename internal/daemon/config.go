@@ -116,6 +116,7 @@ type HubConfig struct {
 	HTTP       HTTPConfig    `json:"http"`
 	Membership HubMembership `json:"membership"`
 	Fleet      FleetConfig   `json:"fleet"`
+	Zones      ZonesConfig   `json:"zones"`
 	// Admin is for operators.
 	Admin AdminConfig `json:"admin"`
 	// Page is for those who watch from elsewhere.
@@ -125,6 +126,13 @@ type HubConfig struct {
 	// Seed makes the choices among equals repeatable; 0 draws one.
 	Seed uint64    `json:"seed"`
 	Log  LogConfig `json:"log"`
+}
+
+// ZonesConfig is how a scheduler takes zones.
+type ZonesConfig struct {
+	// OriginNearer has each zone read a blob once from the registry, instead of having
+	// it from another zone.
+	OriginNearer bool `json:"originNearer"`
 }
 
 // DefaultNodeConfig is what p2pd does when nothing is configured.

@@ -114,7 +114,10 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	core := scheduler.New(scheduler.Config{Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62)), Tickets: cfg.Membership.Strict})
+	core := scheduler.New(scheduler.Config{
+		Seed: seed, FirstLease: scheduler.LeaseID(rand.Uint64N(1 << 62)),
+		Tickets: cfg.Membership.Strict, OriginNearer: cfg.Zones.OriginNearer,
+	})
 	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: fence.key, bans: bans}
 	h.recall()
 	h.server = rpc.NewServer(rpc.ServerConfig{

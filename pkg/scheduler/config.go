@@ -46,6 +46,9 @@ type Config struct {
 	LeasesPerHost int
 	LeasesPerPeer int
 	LeaseTimeout  time.Duration
+	// OriginNearer says that registries are nearer than other zones are: each zone
+	// reads a blob from there once, and has it from another zone only if it cannot.
+	OriginNearer bool
 	// Tickets has every member that downloads get one for its swarm; see Ticket.
 	Tickets bool
 	// MaxMemberships bounds the swarms that one peer is in.

@@ -48,7 +48,7 @@ func (c *crowd) life() map[string]func(*rapid.T) {
 				if old := c.l.members[d][p]; old != "" {
 					m.Origin = old // a download stays with its registry
 				}
-				if c.l.up[p] {
+				if c.l.isUp(p) {
 					c.wanted[p][d] = m
 				}
 				j.Blobs = append(j.Blobs, m)

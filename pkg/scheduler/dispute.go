@@ -51,10 +51,10 @@ func (s *Scheduler) dispute(e Dispute) {
 	}
 	accused := make(map[PeerID]bool)
 	for _, i := range e.Pieces {
-		if i < 0 || i >= len(m.swarm.readBy) {
+		if i < 0 || i >= len(m.stock.readBy) {
 			continue
 		}
-		by := m.swarm.readBy[i]
+		by := m.stock.readBy[i]
 		if by == "" || by == e.Peer || accused[by] {
 			continue
 		}
@@ -68,16 +68,16 @@ func (s *Scheduler) dispute(e Dispute) {
 // attribute notes who read the pieces of a lease from the origin, when nobody had
 // them. While a blob is disputed that stands: later readers repair it.
 func (s *Scheduler) attribute(l *lease) {
-	sw := l.swarm
-	if l.held || !sw.disputed.IsZero() && s.now.Sub(sw.disputed) < disputeLasts {
+	st, disputed := l.stock, l.stock.swarm.disputed
+	if l.held || !disputed.IsZero() && s.now.Sub(disputed) < disputeLasts {
 		return
 	}
-	if len(sw.readBy) != len(sw.holders) {
-		sw.readBy = make([]PeerID, len(sw.holders))
+	if len(st.readBy) != len(st.holders) {
+		st.readBy = make([]PeerID, len(st.holders))
 	}
 	for i := l.pieces.First; i < l.pieces.End; i++ {
 		if l.holder.have.Has(i) {
-			sw.readBy[i] = l.holder.node.peer.ID
+			st.readBy[i] = l.holder.node.peer.ID
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (s *Scheduler) repair(m *member) {
 		return
 	}
 	others := make(map[*member]bool)
-	for _, l := range m.swarm.leases {
+	for _, l := range m.stock.leases {
 		if l.holder != m && l.holder.disputes {
 			others[l.holder] = true
 		}

@@ -86,9 +86,9 @@ func (s *Scheduler) doubt(m *member) {
 	}
 	m.doubted = true
 	for i := range m.have.All() {
-		m.swarm.drop(i)
+		m.stock.drop(i)
 	}
-	s.grant(m.swarm)
+	s.grant(m.stock)
 }
 
 // trust counts them again once the blame is old.
@@ -98,19 +98,19 @@ func (s *Scheduler) trust(m *member) {
 	}
 	m.doubted = false
 	for i := range m.have.All() {
-		m.swarm.hold(i)
+		m.stock.hold(i)
 	}
 }
 
 // holds and lost are hold and drop for a piece of m, unless m is in doubt.
 func (m *member) holds(i int) {
 	if !m.doubted {
-		m.swarm.hold(i)
+		m.stock.hold(i)
 	}
 }
 
 func (m *member) lost(i int) {
 	if !m.doubted {
-		m.swarm.drop(i)
+		m.stock.drop(i)
 	}
 }

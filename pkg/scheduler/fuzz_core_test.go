@@ -29,6 +29,7 @@ func newCrowd(t *rapid.T) *crowd {
 	cfg := Config{
 		Seed: rapid.Uint64().Draw(t, "seed"), Neighbours: rapid.IntRange(1, 5).Draw(t, "neighbours"), MaxNeighbours: 7,
 		LeasesPerHost: rapid.IntRange(1, 6).Draw(t, "perHost"), LeasesPerPeer: rapid.IntRange(1, 4).Draw(t, "perPeer"),
+		OriginNearer: rapid.Bool().Draw(t, "originNearer"),
 	}
 	c := &crowd{
 		s: New(cfg), l: newLedger(cfg), now: time.Unix(0, 0), blobs: make(map[piece.Digest]piece.Layout),

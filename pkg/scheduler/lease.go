@@ -15,7 +15,7 @@ const holderLook = 64
 // lease is the right of one member to read some pieces from the origin.
 type lease struct {
 	id     LeaseID
-	swarm  *swarm
+	stock  *stock
 	holder *member
 	host   *host
 	pieces piece.Range
@@ -29,22 +29,18 @@ type lease struct {
 }
 
 // grant leases what nobody has, as far as blob and host budgets allow.
-func (s *Scheduler) grant(sw *swarm) {
+func (s *Scheduler) grant(st *stock) {
 	s.feed()
-	for (len(sw.leases) == 0 || len(s.hungry) == 0) && s.grantOne(sw) {
+	for (len(st.leases) == 0 || len(s.hungry) == 0) && s.grantOne(st) {
 		continue
 	}
-	if sw.wanting() && len(sw.leases) == 0 && s.budgetSpent(sw) && !slices.Contains(s.hungry, sw) {
-		s.hungry = append(s.hungry, sw)
+	if st.wanting() && len(st.leases) == 0 && s.budgetSpent(st) && !slices.Contains(s.hungry, st) {
+		s.hungry = append(s.hungry, st)
 	}
-	if len(sw.leases) > 0 || sw.wanting() {
-		s.work(sw)
-	} else {
-		s.rest(sw)
-	}
+	s.watch(st)
 }
 
-// feed gives swarms that have no lease at all theirs before others get more:
+// feed gives stocks that have no lease at all theirs before others get more:
 // with several layers of one image under way the first ones would else take
 // all that a host bears, and the clients of the rest would wait for nothing.
 // Once they have been fed, nothing can be had until a lease ends or time passes.
@@ -53,15 +49,16 @@ func (s *Scheduler) feed() {
 		return
 	}
 	s.fed = true
-	s.hungry = slices.DeleteFunc(s.hungry, func(sw *swarm) bool {
-		return s.swarms[sw.digest] != sw || !sw.wanting() || len(sw.leases) > 0 || s.grantOne(sw)
+	s.hungry = slices.DeleteFunc(s.hungry, func(st *stock) bool {
+		return !st.wanting() || len(st.leases) > 0 || s.grantOne(st)
 	})
 }
 
-// budgetSpent reports whether somebody could read for the swarm but for the
+// budgetSpent reports whether somebody could read for a stock but for the
 // leases that he, or the origin's host, has already.
-func (s *Scheduler) budgetSpent(sw *swarm) bool {
-	for _, m := range sw.order[:min(len(sw.order), holderLook)] {
+func (s *Scheduler) budgetSpent(st *stock) bool {
+	all := st.members()
+	for _, m := range all[:min(len(all), holderLook)] {
 		h := s.hostOf(m)
 		if m.origin == "" || m.complete || h == nil || s.now.Before(h.until) || s.now.Before(m.skip) {
 			continue
@@ -73,26 +70,24 @@ func (s *Scheduler) budgetSpent(sw *swarm) bool {
 	return false
 }
 
-// wanting reports whether there is anything to read from the origin.
-func (sw *swarm) wanting() bool { return sw.size == SizeUnknown || sw.free > 0 }
-
-// width is how many leases a swarm may have.
-func (s *Scheduler) width(sw *swarm) int {
-	if len(sw.leases) == 0 {
+// width is how many leases a stock may have.
+func (s *Scheduler) width(st *stock) int {
+	if len(st.leases) == 0 {
 		return s.cfg.LeasesPerBlob
 	}
-	return s.perBlob(sw.leases[0].host)
+	return s.perBlob(st.leases[0].host)
 }
 
-func (s *Scheduler) grantOne(sw *swarm) bool {
-	if !sw.wanting() || len(sw.leases) >= s.width(sw) || s.now.Before(sw.until) {
+func (s *Scheduler) grantOne(st *stock) bool {
+	sw := st.swarm
+	if !st.wanting() || len(st.leases) >= s.width(st) || s.now.Before(sw.until) {
 		return false
 	}
 	whole := sw.size == SizeUnknown || sw.rangeless
-	if whole && len(sw.leases) > 0 {
+	if whole && len(st.leases) > 0 {
 		return false
 	}
-	m := s.holder(sw)
+	m := s.holder(st)
 	if m == nil {
 		return false
 	}
@@ -103,30 +98,31 @@ func (s *Scheduler) grantOne(sw *swarm) bool {
 // grantExtra leases one piece beyond the blob's budget to a stalled member.
 func (s *Scheduler) grantExtra(m *member) bool {
 	sw := m.swarm
-	if sw.free == 0 || sw.rangeless || !s.mayHold(m) {
+	if m.stock.free == 0 || sw.rangeless || !s.mayHold(m) {
 		return false
 	}
 	s.give(m, false, sw.layout.PieceSize())
 	return true
 }
 
-// holder chooses who gets the next lease of a swarm: who has the fewest here,
+// holder chooses who gets the next lease of a stock: who has the fewest here,
 // then who has the fewest over all; nil if nobody may.
-func (s *Scheduler) holder(sw *swarm) *member {
+func (s *Scheduler) holder(st *stock) *member {
 	var best *member
-	n := len(sw.order)
-	settled := s.now.Sub(sw.born) >= settleTime
-	for k := range min(n, holderLook) {
-		m := sw.order[(sw.cursor+k)%n]
+	all, next := st.members(), 0
+	settled := s.now.Sub(st.born) >= settleTime
+	for k := range min(len(all), holderLook) {
+		at := (st.cursor + k) % len(all)
+		m := all[at]
 		if !s.mayHold(m) || m.leases > 0 && !settled {
 			continue
 		}
 		if best == nil || m.leases < best.leases || m.leases == best.leases && m.node.leases < best.node.leases {
-			best = m
+			best, next = m, at+1
 		}
 	}
 	if best != nil {
-		sw.cursor = (best.at + 1) % n
+		st.cursor = next % len(all)
 	}
 	return best
 }
@@ -164,15 +160,15 @@ func (s *Scheduler) hostBears(m *member) int {
 // Towards the end leases become smaller, so that no holder is left with a
 // long run while the others wait.
 func (s *Scheduler) give(m *member, whole bool, most int64) {
-	sw, run := m.swarm, piece.Range{}
+	sw, st, run := m.swarm, m.stock, piece.Range{}
 	why := "the size of the blob is not known"
 	switch {
 	case whole && sw.size != SizeUnknown:
 		run = piece.Range{First: 0, End: sw.layout.Count()}
 		why = "the origin serves no ranges"
 	case !whole:
-		run = sw.nextRun(s.leasePieces(sw, most))
-		why = fmt.Sprintf("nobody has pieces %v", run)
+		run = st.nextRun(s.leasePieces(st, most))
+		why = fmt.Sprintf("nobody %shas pieces %v", st.where(), run)
 	}
 	s.lend(m, run, whole, why)
 }
@@ -188,19 +184,19 @@ func (s *Scheduler) lend(m *member, run piece.Range, whole bool, why string) *le
 
 // book keeps account of a lease that m has.
 func (s *Scheduler) book(m *member, given Lease) *lease {
-	sw := m.swarm
+	st := m.stock
 	l := &lease{
-		id: given.ID, swarm: sw, holder: m, pieces: given.Pieces, whole: given.Whole,
+		id: given.ID, stock: st, holder: m, pieces: given.Pieces, whole: given.Whole,
 		moved: s.now, granted: s.now, host: s.hosts[m.origin],
 	}
 	if l.host == nil {
 		l.host = &host{}
 		s.hosts[m.origin] = l.host
 	}
-	l.held = !l.whole && sw.holders[l.pieces.First] > 0
-	sw.cover(l.pieces)
-	sw.leases = append(sw.leases, l)
-	s.work(sw) // even a lease on what others have must run out
+	l.held = !l.whole && st.holders[l.pieces.First] > 0
+	st.cover(l.pieces)
+	st.leases = append(st.leases, l)
+	s.work(st) // even a lease on what others have must run out
 	m.leases++
 	m.node.leases++
 	l.host.leases++
@@ -208,14 +204,14 @@ func (s *Scheduler) book(m *member, given Lease) *lease {
 	return l
 }
 
-func (s *Scheduler) leasePieces(sw *swarm, most int64) int {
-	share := sw.free / (3 * s.width(sw))
-	return max(1, min(share, int(most/sw.layout.PieceSize())))
+func (s *Scheduler) leasePieces(st *stock, most int64) int {
+	share := st.free / (3 * s.width(st))
+	return max(1, min(share, int(most/st.swarm.layout.PieceSize())))
 }
 
 // nextRun is the first run of at most n free pieces.
-func (sw *swarm) nextRun(n int) piece.Range {
-	return firstRun(len(sw.holders), n, func(i int) bool { return sw.holders[i] == 0 && !sw.leased.Has(i) })
+func (st *stock) nextRun(n int) piece.Range {
+	return firstRun(len(st.holders), n, func(i int) bool { return st.holders[i] == 0 && !st.leased.Has(i) })
 }
 
 // firstRun is the first run of at most most of count pieces that are wanted.

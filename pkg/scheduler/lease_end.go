@@ -11,12 +11,12 @@ import (
 
 // release ends a lease; what was not read is free again.
 func (s *Scheduler) release(l *lease) {
-	sw := l.swarm
+	st := l.stock
 	s.attribute(l)
-	if i := slices.Index(sw.leases, l); i >= 0 {
-		sw.leases = slices.Delete(sw.leases, i, i+1)
+	if i := slices.Index(st.leases, l); i >= 0 {
+		st.leases = slices.Delete(st.leases, i, i+1)
 	}
-	sw.uncover(l.pieces)
+	st.uncover(l.pieces)
 	s.fed = false
 	l.holder.leases--
 	l.holder.node.leases--
@@ -25,11 +25,12 @@ func (s *Scheduler) release(l *lease) {
 
 // revoke tells a holder that its lease, which is released, is no more.
 func (s *Scheduler) revoke(l *lease, why string) {
-	s.decide(Revoke{To: l.holder.node.peer.ID, Digest: l.swarm.digest, Lease: l.id, Reason: why})
+	s.decide(Revoke{To: l.holder.node.peer.ID, Digest: l.stock.swarm.digest, Lease: l.id, Reason: why})
 }
 
-func (sw *swarm) lease(id LeaseID, m *member) *lease {
-	for _, l := range sw.leases {
+// lease is m's lease of that ID; nil if it has none.
+func (m *member) lease(id LeaseID) *lease {
+	for _, l := range m.stock.leases {
 		if l.id == id && l.holder == m {
 			return l
 		}
@@ -38,10 +39,11 @@ func (sw *swarm) lease(id LeaseID, m *member) *lease {
 }
 
 // renew moves a lease's deadline when its bytes have grown.
-func (sw *swarm) renew(m *member, b LeaseBytes, now time.Time) {
-	if l := sw.lease(b.ID, m); l != nil && b.Bytes > l.bytes {
+func (m *member) renew(b LeaseBytes, now time.Time) {
+	if l := m.lease(b.ID); l != nil && b.Bytes > l.bytes {
 		l.read(b.Bytes - l.bytes)
 		l.bytes, l.moved = b.Bytes, now
+		l.stock.brings(now)
 	}
 }
 
@@ -52,7 +54,7 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 		return
 	}
 	sw := m.swarm
-	l := sw.lease(e.Lease, m)
+	l := m.lease(e.Lease)
 	if l == nil {
 		return
 	}
@@ -60,6 +62,7 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 	case Done:
 		s.stats.LeasesDone++
 		m.failed = 0
+		l.stock.brings(s.now)
 		_, span := sw.layout.Span(l.pieces)
 		l.read(span - l.bytes)
 		if !l.held {
@@ -80,8 +83,11 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 		s.stats.LeasesFailed++
 		s.skip(m)
 	}
+	if e.Outcome == Failed || e.Outcome == OriginBusy {
+		s.failedToRead(l.stock, e.Outcome == OriginBusy)
+	}
 	s.release(l)
-	s.grant(sw)
+	s.grant(l.stock)
 	if e.Outcome == Done && l.held {
 		s.relieved(m, l)
 	}
@@ -90,8 +96,8 @@ func (s *Scheduler) leaseEnd(e LeaseEnd) {
 // credit counts pieces as held by a member that says it has read them; its
 // next summary shows the same.
 func (s *Scheduler) credit(m *member, r piece.Range) {
-	if m.have.Len() != len(m.swarm.holders) {
-		m.have = piece.NewBitfield(len(m.swarm.holders))
+	if n := len(m.stock.holders); m.have.Len() != n {
+		m.have = piece.NewBitfield(n)
 	}
 	for i := r.First; i < r.End; i++ {
 		if m.have.Set(i) {
@@ -105,7 +111,7 @@ func (s *Scheduler) credit(m *member, r piece.Range) {
 func (s *Scheduler) skip(m *member) {
 	m.failed++
 	wait := passOver
-	if len(m.swarm.order) == 1 {
+	if len(m.stock.members()) == 1 {
 		wait = min(wait, time.Duration(m.failed)*retryAlone)
 	}
 	m.skip = s.now.Add(wait)
@@ -114,11 +120,14 @@ func (s *Scheduler) skip(m *member) {
 // turnRangeless takes all leases of a blob back: it can only be read whole.
 func (s *Scheduler) turnRangeless(sw *swarm, by *lease) {
 	sw.rangeless = true
-	for _, l := range slices.Clone(sw.leases) {
-		if l == by || l.whole {
-			continue
+	for _, st := range sw.stocks {
+		for _, l := range slices.Clone(st.leases) {
+			if l == by || l.whole {
+				continue
+			}
+			s.release(l)
+			s.revoke(l, "the origin serves no ranges of this blob")
 		}
-		s.release(l)
-		s.revoke(l, "the origin serves no ranges of this blob")
+		s.watch(st)
 	}
 }

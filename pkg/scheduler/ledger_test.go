@@ -14,7 +14,7 @@ import (
 // code with the scheduler, so that it can catch it lying to the peers.
 type ledger struct {
 	cfg     Config
-	up      map[PeerID]bool
+	up      map[PeerID]Peer
 	members map[piece.Digest]map[PeerID]string // the origin that each can read from
 	leases  map[LeaseID]Grant
 	host    map[LeaseID]string
@@ -25,7 +25,7 @@ type ledger struct {
 
 func newLedger(cfg Config) *ledger {
 	return &ledger{
-		cfg: cfg.withDefaults(), up: make(map[PeerID]bool), members: make(map[piece.Digest]map[PeerID]string),
+		cfg: cfg.withDefaults(), up: make(map[PeerID]Peer), members: make(map[piece.Digest]map[PeerID]string),
 		leases: make(map[LeaseID]Grant), host: make(map[LeaseID]string), busy: make(map[string]time.Time),
 		known: make(map[piece.Digest]map[[2]PeerID]bool),
 	}
@@ -35,7 +35,7 @@ func newLedger(cfg Config) *ledger {
 func (l *ledger) before(now time.Time, e Event) {
 	switch e := e.(type) {
 	case PeerUp:
-		l.up[e.Peer.ID] = true
+		l.up[e.Peer.ID] = e.Peer
 	case PeerDown:
 		delete(l.up, e.Peer)
 		for d := range l.members {
@@ -45,7 +45,7 @@ func (l *ledger) before(now time.Time, e Event) {
 		l.leave(e.Peer, e.Digest)
 	case Join:
 		for _, b := range e.Blobs {
-			if l.up[e.Peer] {
+			if l.isUp(e.Peer) {
 				l.enter(e.Peer, b)
 			}
 		}
@@ -81,7 +81,7 @@ func (l *ledger) leave(p PeerID, d piece.Digest) {
 
 // decided books one decision, and says what is wrong with it.
 func (l *ledger) decided(now time.Time, d Decision) error {
-	if !l.up[d.Recipient()] || d.Why() == "" {
+	if !l.isUp(d.Recipient()) || d.Why() == "" {
 		return fmt.Errorf("%#v: to somebody who is not there, or without a reason", d)
 	}
 	switch d := d.(type) {
@@ -119,7 +119,7 @@ func (l *ledger) granted(now time.Time, g Grant) error {
 		if id >= g.Lease.ID {
 			return fmt.Errorf("%#v: after lease %d", g, id)
 		}
-		if o.Digest == g.Digest && (o.Lease.Whole || g.Lease.Whole || overlap(o.Lease.Pieces, g.Lease.Pieces)) {
+		if o.Digest == g.Digest && l.shares(o.To, g.To) && (o.Lease.Whole || g.Lease.Whole || overlap(o.Lease.Pieces, g.Lease.Pieces)) {
 			return fmt.Errorf("%#v: while %#v lives", g, o)
 		}
 		if o.To == g.To {
@@ -134,6 +134,16 @@ func (l *ledger) granted(now time.Time, g Grant) error {
 	}
 	l.leases[g.Lease.ID], l.host[g.Lease.ID] = g, origin
 	return nil
+}
+
+func (l *ledger) isUp(p PeerID) bool {
+	_, up := l.up[p]
+	return up
+}
+
+// shares reports whether what a reads is read for b, too.
+func (l *ledger) shares(a, b PeerID) bool {
+	return !l.cfg.OriginNearer || l.up[a].Zone == l.up[b].Zone
 }
 
 func overlap(a, b piece.Range) bool { return a.First < b.End && b.First < a.End }
@@ -164,8 +174,12 @@ func (l *ledger) compare(s *Scheduler) error {
 	}
 	live := 0
 	for d, sw := range s.swarms {
-		live += len(sw.leases)
-		for _, le := range sw.leases {
+		var leases []*lease
+		for _, st := range sw.stocks {
+			leases = append(leases, st.leases...)
+		}
+		live += len(leases)
+		for _, le := range leases {
 			g, ok := l.leases[le.id]
 			if !ok || g.To != le.holder.node.peer.ID || g.Digest != d {
 				return fmt.Errorf("lease %d of %s lives in the scheduler alone", le.id, d.Short())

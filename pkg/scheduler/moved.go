@@ -11,7 +11,7 @@ const movedHold = 750 * time.Millisecond
 // adopt goes on with a lease of another scheduler, unless somebody else reads
 // the same: who comes later stops.
 func (s *Scheduler) adopt(sw *swarm, m *member, l Lease) {
-	if sw.lease(l.ID, m) != nil || m.origin == "" || m.complete {
+	if m.lease(l.ID) != nil || m.origin == "" || m.complete {
 		return
 	}
 	if l.Whole {
@@ -32,7 +32,7 @@ func (s *Scheduler) adoptable(sw *swarm, m *member, l Lease) bool {
 		return false
 	}
 	if l.Whole {
-		return len(sw.leases) == 0
+		return len(m.stock.leases) == 0
 	}
 	if l.Pieces.First < 0 || l.Pieces.End > sw.layout.Count() || l.Pieces.First >= l.Pieces.End {
 		return false
@@ -41,7 +41,7 @@ func (s *Scheduler) adoptable(sw *swarm, m *member, l Lease) bool {
 		return false
 	}
 	for i := l.Pieces.First; i < l.Pieces.End; i++ {
-		if sw.leased.Has(i) {
+		if m.stock.leased.Has(i) {
 			return false
 		}
 	}

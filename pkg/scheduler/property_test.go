@@ -23,9 +23,6 @@ func (s *Scheduler) audit() error {
 		if err := sw.audit(s.cfg, hostLeases, nodeLeases); err != nil {
 			return fmt.Errorf("%s: %w", d.Short(), err)
 		}
-		if (len(sw.leases) > 0 || sw.wanting()) != (sw.working >= 0) {
-			return fmt.Errorf("%s: working %d with %d leases and %d free pieces", d.Short(), sw.working, len(sw.leases), sw.free)
-		}
 	}
 	for name, h := range s.hosts {
 		if h.leases != hostLeases[h] || h.leases > s.cfg.LeasesPerHost {
@@ -50,6 +47,9 @@ func (s *Scheduler) audit() error {
 
 // auditGates checks that each zone has its gateways, and they are in it.
 func (sw *swarm) auditGates() error {
+	if sw.split && !sw.bridged && len(sw.gates) > 0 {
+		return fmt.Errorf("%d zones have gateways, and keep to themselves", len(sw.gates))
+	}
 	of := make(map[*member]string)
 	for _, g := range sw.gates {
 		if len(g.members) == 0 || len(g.members) > gatesPerZone {
@@ -64,7 +64,7 @@ func (sw *swarm) auditGates() error {
 		if m.gate != listed || listed && zone != m.node.peer.Zone {
 			return fmt.Errorf("%s of zone %q: gateway %v, listed %v for %q", m.node.peer.ID, m.node.peer.Zone, m.gate, listed, zone)
 		}
-		if z := m.node.peer.Zone; z != "" && sw.gatesOf(z) == nil {
+		if z := m.node.peer.Zone; z != "" && sw.gatesOf(z) == nil && !m.keepsApart() {
 			return fmt.Errorf("zone %q has members and no gateway", z)
 		}
 	}
@@ -72,25 +72,20 @@ func (sw *swarm) auditGates() error {
 }
 
 func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*node]int) error {
-	leased := piece.NewBitfield(sw.layout.Count())
 	mine := make(map[*member]int)
-	for _, l := range sw.leases {
-		hostLeases[l.host]++
-		nodeLeases[l.holder.node]++
-		mine[l.holder]++
-		if sw.members[l.holder.node] != l.holder {
-			return fmt.Errorf("lease %d is held by %s, who left", l.id, l.holder.node.peer.ID)
+	counted := 0
+	for _, st := range sw.stocks {
+		if err := st.audit(hostLeases, nodeLeases, mine); err != nil {
+			return fmt.Errorf("stock of zone %q: %w", st.zone, err)
 		}
-		for i := l.pieces.First; i < l.pieces.End; i++ {
-			if !leased.Set(i) {
-				return fmt.Errorf("piece %d is leased twice", i)
-			}
-		}
+		counted += len(st.members())
+	}
+	if counted != len(sw.order) {
+		return fmt.Errorf("%d members in all stocks, %d in order", counted, len(sw.order))
 	}
 	if err := sw.auditGates(); err != nil {
 		return err
 	}
-	holders := make([]int32, len(sw.holders))
 	seeds, places := 0, 0
 	for i, m := range sw.order {
 		if m.at != i || m.leases != mine[m] {
@@ -98,11 +93,6 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		}
 		if m.complete {
 			seeds++
-		}
-		for p := range m.have.All() {
-			if !m.doubted {
-				holders[p]++
-			}
 		}
 		for _, p := range m.places() {
 			if !slices.Contains(sw.near[p], m) {
@@ -125,21 +115,55 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 	if places != 0 {
 		return fmt.Errorf("%d too few are listed as near", places)
 	}
+	if seeds != len(sw.seeds) {
+		return fmt.Errorf("counts %d seeds, has %d", len(sw.seeds), seeds)
+	}
+	return nil
+}
+
+// audit recounts one stock, and adds its leases to what each holder has.
+func (st *stock) audit(hostLeases map[*host]int, nodeLeases map[*node]int, mine map[*member]int) error {
+	sw := st.swarm
+	if (len(st.leases) > 0 || st.wanting()) != (st.working >= 0) {
+		return fmt.Errorf("working %d with %d leases and %d free pieces", st.working, len(st.leases), st.free)
+	}
+	leased := piece.NewBitfield(sw.layout.Count())
+	for _, l := range st.leases {
+		hostLeases[l.host]++
+		nodeLeases[l.holder.node]++
+		mine[l.holder]++
+		if sw.members[l.holder.node] != l.holder || l.stock != st || l.holder.stock != st {
+			return fmt.Errorf("lease %d is held by %s, who left", l.id, l.holder.node.peer.ID)
+		}
+		for i := l.pieces.First; i < l.pieces.End; i++ {
+			if !leased.Set(i) {
+				return fmt.Errorf("piece %d is leased twice", i)
+			}
+		}
+	}
+	holders := make([]int32, len(st.holders))
+	for _, m := range st.members() {
+		if m.stock != st || sw.split && m.node.peer.Zone != st.zone {
+			return fmt.Errorf("member %s of zone %q does not count here", m.node.peer.ID, m.node.peer.Zone)
+		}
+		for p := range m.have.All() {
+			if !m.doubted {
+				holders[p]++
+			}
+		}
+	}
 	free, held := 0, int64(0)
 	for p, n := range holders {
-		if n != sw.holders[p] || leased.Has(p) != sw.leased.Has(p) {
-			return fmt.Errorf("piece %d: counts %d holders, has %d", p, sw.holders[p], n)
+		if n != st.holders[p] || leased.Has(p) != st.leased.Has(p) {
+			return fmt.Errorf("piece %d: counts %d holders, has %d", p, st.holders[p], n)
 		}
 		if n == 0 && !leased.Has(p) {
 			free++
 		}
 		held += int64(n)
 	}
-	if held != sw.held {
-		return fmt.Errorf("counts %d pieces held, has %d", sw.held, held)
-	}
-	if sw.size != SizeUnknown && free != sw.free || seeds != len(sw.seeds) {
-		return fmt.Errorf("counts %d free pieces and %d seeds, has %d and %d", sw.free, len(sw.seeds), free, seeds)
+	if held != st.held || sw.size != SizeUnknown && free != st.free || len(st.members()) == 0 {
+		return fmt.Errorf("counts %d free pieces and %d held, has %d and %d of %d members", st.free, st.held, free, held, len(st.members()))
 	}
 	return nil
 }
@@ -160,7 +184,7 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		s: New(Config{
 			Seed: rapid.Uint64().Draw(t, "seed"), Neighbours: rapid.IntRange(1, 4).Draw(t, "neighbours"), MaxNeighbours: 6,
-			LeasesPerHost: rapid.IntRange(1, 6).Draw(t, "perHost"),
+			LeasesPerHost: rapid.IntRange(1, 6).Draw(t, "perHost"), OriginNearer: rapid.Bool().Draw(t, "originNearer"),
 		}),
 		now: time.Unix(0, 0), up: make(map[PeerID]bool), have: make(map[PeerID]map[piece.Digest]piece.Bitfield),
 		leases: make(map[LeaseID]Grant), blobs: make(map[piece.Digest]piece.Layout),
@@ -320,20 +344,28 @@ func (w *world) actions() map[string]func(*rapid.T) {
 }
 
 // Once members do what they are told, every blob that one of them can read
-// becomes whole in the swarm, each piece read once.
+// becomes whole in the swarm, each piece read once; where the origin is nearer than
+// another zone, once for each zone.
 func TestEveryPieceIsLeasedOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		d := piece.Sum([]byte{3})
 		layout := w.blobs[d]
-		n := rapid.IntRange(1, 8).Draw(t, "members")
-		for i := range n {
+		zones := make(map[PeerID]string)
+		for i := range rapid.IntRange(1, 8).Draw(t, "members") {
 			p := PeerID(rune('a' + i))
+			zones[p] = rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone")
 			w.up[p] = true
-			w.step(t, PeerUp{Peer: Peer{ID: p}})
+			w.step(t, PeerUp{Peer: Peer{ID: p, Zone: zones[p]}})
 			w.step(t, Join{Peer: p, Blobs: []Membership{{Digest: d, Size: layout.Size(), Have: w.bits(p, d), Origin: "o"}}})
 		}
-		read := make(map[int]int)
+		read := make(map[string]map[int]int)
+		for p := range zones {
+			if !w.s.cfg.OriginNearer {
+				zones[p] = "the cluster"
+			}
+			read[zones[p]] = make(map[int]int)
+		}
 		for range 200 {
 			w.now = w.now.Add(TickEvery)
 			w.step(t, Tick{})
@@ -341,16 +373,18 @@ func TestEveryPieceIsLeasedOnce(t *testing.T) {
 				g := w.leases[id]
 				delete(w.leases, id)
 				for i := g.Lease.Pieces.First; i < g.Lease.Pieces.End; i++ {
-					read[i]++
+					read[zones[g.To]][i]++
 				}
 				w.read(g)
 				w.step(t, LeaseEnd{Peer: g.To, Digest: d, Lease: id, Outcome: Done})
 				w.step(t, Summary{Peer: g.To, Blobs: []Progress{{Digest: d, Size: layout.Size(), Have: w.bits(g.To, d)}}})
 			}
 		}
-		for i := range layout.Count() {
-			if read[i] != 1 {
-				t.Fatalf("piece %d was read %d times", i, read[i])
+		for zone, times := range read {
+			for i := range layout.Count() {
+				if times[i] != 1 {
+					t.Fatalf("piece %d was read %d times for %q", i, times[i], zone)
+				}
 			}
 		}
 	})

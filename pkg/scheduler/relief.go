@@ -52,7 +52,7 @@ func (s *Scheduler) noticeCutOff(m *member) bool {
 	}
 	all, held := s.reading(m)
 	long := s.now.Sub(last)
-	if m.swarm.free == 0 && (long >= cutOffAfter && all == 0 || long >= cutOffAnyway && all == held) && !s.othersFed(n) {
+	if m.stock.free == 0 && (long >= cutOffAfter && all == 0 || long >= cutOffAnyway && all == held) && !s.othersFed(n) {
 		n.cutOff = true
 	}
 	return n.cutOff
@@ -62,7 +62,7 @@ func (s *Scheduler) noticeCutOff(m *member) bool {
 // that it misses: they are shunned, or it is.
 func (s *Scheduler) forsaken(m *member) bool {
 	all, _ := s.reading(m)
-	return len(m.edges) == 0 && !m.complete && m.swarm.size != SizeUnknown && m.swarm.free == 0 && all == 0
+	return len(m.edges) == 0 && !m.complete && m.swarm.size != SizeUnknown && m.stock.free == 0 && all == 0
 }
 
 // crawls reports whether m's node gets what others have so slowly from them that
@@ -77,7 +77,7 @@ func (s *Scheduler) crawls(m *member) bool {
 		return false
 	}
 	all, _ := s.reading(m)
-	return sw.free == 0 && all == 0 && !s.othersFed(m.node) && !s.othersBegan(m.node)
+	return m.stock.free == 0 && all == 0 && !s.othersFed(m.node) && !s.othersBegan(m.node)
 }
 
 // relieved goes on once a lease on what others have is done: a trial is judged,
@@ -85,7 +85,7 @@ func (s *Scheduler) crawls(m *member) bool {
 func (s *Scheduler) relieved(m *member, l *lease) {
 	n := m.node
 	if l.trial {
-		_, span := l.swarm.layout.Span(l.pieces)
+		_, span := l.stock.swarm.layout.Span(l.pieces)
 		if float64(span) < trialFactor*n.intake.rate*s.now.Sub(l.granted).Seconds() {
 			n.noTrial = s.now.Add(trialAgain)
 			return
@@ -125,7 +125,7 @@ func (s *Scheduler) lendRun(m *member, n int, why string) *lease {
 	if sw.rangeless || !s.mayHold(m) {
 		return nil
 	}
-	run := firstRun(sw.layout.Count(), n, func(i int) bool { return !m.have.Has(i) && !sw.leased.Has(i) })
+	run := firstRun(sw.layout.Count(), n, func(i int) bool { return !m.have.Has(i) && !m.stock.leased.Has(i) })
 	if run.Len() == 0 {
 		return nil
 	}

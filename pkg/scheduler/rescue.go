@@ -47,17 +47,18 @@ func (s *Scheduler) rescue(m *member) {
 }
 
 // findFor gives m neighbours that have what it misses, and counts those that it
-// has no reason to shun.
+// has no reason to shun. Where zones keep apart, and nobody in its own has or reads
+// any of it, they keep apart no more.
 func (s *Scheduler) findFor(m *member) (found int) {
-	var useful []*member
-	for _, c := range sample(s.rng, m.swarm.order, sampleFactor*s.cfg.Neighbours) {
-		if !m.lacks(c) || m.far(c) && !m.gate && s.now.Sub(m.stalled) <= patience {
-			continue
-		}
-		useful = append(useful, c)
+	useful, beyond := s.useful(m)
+	for _, c := range useful {
 		if !s.shuns(m, c) {
 			found++
 		}
+	}
+	if reading, _ := s.reading(m); m.swarm.split && reading == 0 && found == 0 && beyond > 0 {
+		s.bridgeZones(m.swarm)
+		found = beyond
 	}
 	if s.link(m, useful, 2, "it stalled and these have what it misses") == 0 && len(m.edges) == 0 {
 		s.reconcile(m, useful)
@@ -65,10 +66,26 @@ func (s *Scheduler) findFor(m *member) (found int) {
 	return found
 }
 
+// useful are some members that have what m misses and that it may turn to. Beyond
+// are those that would do but are in another zone: gateways see to those for a while.
+func (s *Scheduler) useful(m *member) (useful []*member, beyond int) {
+	nearOnly := !m.gate && (m.keepsApart() || s.now.Sub(m.stalled) <= patience)
+	for _, c := range sample(s.rng, m.swarm.order, sampleFactor*s.cfg.Neighbours) {
+		switch {
+		case !m.lacks(c):
+		case nearOnly && m.far(c):
+			beyond++
+		default:
+			useful = append(useful, c)
+		}
+	}
+	return useful, beyond
+}
+
 // reading counts the leases of others that bring something, and of these those
 // on what others have.
 func (s *Scheduler) reading(m *member) (all, held int) {
-	for _, l := range m.swarm.leases {
+	for _, l := range m.stock.leases {
 		if l.holder == m || s.now.Sub(l.moved) >= s.cfg.LeaseTimeout {
 			continue
 		}

@@ -39,13 +39,13 @@ type Scheduler struct {
 	rng    *rand.Rand
 	peers  map[PeerID]*node
 	swarms map[piece.Digest]*swarm
-	// working are the swarms that time can change: those with leases or
+	// working are the stocks that time can change: those with leases or
 	// with pieces that nobody has. A slice, so that its order is repeatable.
-	working []*swarm
+	working []*stock
 	hosts   map[string]*host
-	// hungry are swarms without a lease whose host has no budget left, the
+	// hungry are stocks without a lease whose host has no budget left, the
 	// one that waits longest first.
-	hungry []*swarm
+	hungry []*stock
 	// banned are the peers that no swarm takes, until when, and why. It
 	// outlives their streams: else a liar would only have to come back.
 	banned map[PeerID]Ban
@@ -62,7 +62,7 @@ type Scheduler struct {
 	now    time.Time
 	out    []Decision
 	intros []*member // those with an introduction pending
-	fed    bool      // hungry swarms have had what there is
+	fed    bool      // hungry stocks have had what there is
 }
 
 // node is one peer over all its swarms.
@@ -156,6 +156,7 @@ func (s *Scheduler) peerUp(e PeerUp) {
 		n.peer = e.Peer
 		for _, m := range n.members {
 			m.settle()
+			s.restock(m)
 			s.gate(m)
 		}
 		return
@@ -194,12 +195,13 @@ func (s *Scheduler) join(e Join) {
 			continue // it does without the scheduler
 		}
 		if sw = s.swarms[b.Digest]; sw == nil { // it may have made room here
-			sw = newSwarm(b.Digest, s.now)
+			sw = newSwarm(b.Digest, s.now, s.cfg.OriginNearer)
 			s.swarms[b.Digest] = sw
 			if b.Moved {
 				sw.until = s.now.Add(movedHold)
 			}
 		}
+		s.partZones(sw)
 		m, fresh := sw.members[n], false
 		if m == nil {
 			m, fresh = s.enter(sw, n), true
@@ -218,7 +220,7 @@ func (s *Scheduler) join(e Join) {
 		} else if b.Size == SizeUnknown && sw.size != SizeUnknown {
 			s.introduce(m, nil, "the swarm knows the size")
 		}
-		s.grant(sw)
+		s.grant(m.stock)
 		if n.cutOff || s.forsaken(m) {
 			s.lendHeld(m, nothingCame)
 		}
@@ -233,18 +235,17 @@ func (s *Scheduler) summary(e Summary) {
 		if m == nil {
 			continue
 		}
-		sw := m.swarm
-		s.learn(sw, m, b.Size, &b.Have)
+		s.learn(m.swarm, m, b.Size, &b.Have)
 		if s.now.Sub(m.ticketed) >= TicketRenew {
 			s.ticket(m)
 		}
 		for _, l := range b.Leases {
-			sw.renew(m, l, s.now)
+			m.renew(l, s.now)
 		}
 		s.credits(m, b.Rates)
 		s.rewire(m, b.Rates)
-		s.widen(sw)
-		s.grant(sw)
+		s.widen(m.stock)
+		s.grant(m.stock)
 		if b.Stalled && !m.complete {
 			s.rescue(m)
 		} else if len(b.Rates) > 0 && s.crawls(m) {
@@ -261,9 +262,9 @@ func (s *Scheduler) summary(e Summary) {
 // tick lets time work on the swarms that it can change.
 func (s *Scheduler) tick() {
 	for i := len(s.working) - 1; i >= 0; i-- {
-		sw := s.working[i]
-		s.expire(sw)
-		s.grant(sw)
+		st := s.working[i]
+		s.expire(st)
+		s.grant(st)
 	}
 }
 

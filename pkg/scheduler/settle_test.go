@@ -31,7 +31,7 @@ func TestSwarmsRecover(t *testing.T) {
 			for _, m := range sw.order {
 				if !m.complete {
 					t.Errorf("%s: %s has %d of %d pieces, %d edges, %d leases; %d free, %d leases", sw.digest.Short(), m.node.peer.ID,
-						m.have.Count(), sw.layout.Count(), len(m.edges), m.leases, sw.free, len(sw.leases))
+						m.have.Count(), sw.layout.Count(), len(m.edges), m.leases, m.stock.free, len(m.stock.leases))
 				}
 			}
 		}
@@ -52,7 +52,7 @@ func (w *world) round(t *rapid.T) bool {
 		}
 		delete(w.leases, id)
 		m := w.s.member(g.To, g.Digest)
-		if m == nil || m.swarm.lease(id, m) == nil {
+		if m == nil || m.lease(id) == nil {
 			continue // it ended with a stream or a membership
 		}
 		w.read(g)

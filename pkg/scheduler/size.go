@@ -1,6 +1,10 @@
 package scheduler
 
-import "github.com/p2pd/p2pd/pkg/piece"
+import (
+	"slices"
+
+	"github.com/p2pd/p2pd/pkg/piece"
+)
 
 // A blob's size is what a member says. The first word stands until more members
 // say something else: each has one vote, and none for repeating what it was told
@@ -46,10 +50,11 @@ func (s *Scheduler) outvoted(sw *swarm, size int64) bool {
 	if _, err := piece.NewLayout(size); err != nil {
 		return false
 	}
-	for len(sw.leases) > 0 {
-		l := sw.leases[0]
-		s.release(l)
-		s.revoke(l, "the blob has another size, most members say")
+	for _, st := range sw.stocks {
+		for _, l := range slices.Clone(st.leases) {
+			s.release(l)
+			s.revoke(l, "the blob has another size, most members say")
+		}
 	}
 	for _, m := range sw.order {
 		m.have, m.complete, m.knows = piece.Bitfield{}, false, m.voted && m.size == size

@@ -45,10 +45,10 @@ func (h *host) observe(n int64, took time.Duration) {
 
 // tooSlow says why a lease should be read by somebody else; "" if not.
 func (s *Scheduler) tooSlow(l *lease) string {
-	if l.whole || l.host.rate == 0 || s.now.Sub(l.granted) < slowAfter || len(l.swarm.order) < 2 {
+	if l.whole || l.host.rate == 0 || s.now.Sub(l.granted) < slowAfter || len(l.stock.members()) < 2 {
 		return ""
 	}
-	_, span := l.swarm.layout.Span(l.pieces)
+	_, span := l.stock.swarm.layout.Span(l.pieces)
 	rate, left := l.rate(), float64(span-l.bytes)
 	if rate == 0 || left/rate < slowLeft.Seconds() || rate*slowFactor > l.host.rate {
 		return ""
@@ -57,13 +57,14 @@ func (s *Scheduler) tooSlow(l *lease) string {
 }
 
 // expire takes back leases that show no progress, or too little.
-func (s *Scheduler) expire(sw *swarm) {
-	for _, l := range slices.Clone(sw.leases) {
+func (s *Scheduler) expire(st *stock) {
+	for _, l := range slices.Clone(st.leases) {
 		why := s.tooSlow(l)
 		switch {
 		case s.now.Sub(l.moved) > s.cfg.LeaseTimeout:
 			why = fmt.Sprintf("lease %d showed no byte for %v", l.id, s.cfg.LeaseTimeout)
 			s.stats.LeasesExpired++
+			s.failedToRead(st, false)
 		case why != "":
 			s.stats.LeasesSlow++
 		default:

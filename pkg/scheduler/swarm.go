@@ -20,23 +20,19 @@ type swarm struct {
 	order   []*member // the same, for sampling; member.at is its place
 	seeds   []*member // those that are complete
 	near    map[place][]*member
+	split   bool     // each zone has a stock of its own
+	stocks  []*stock // of those that have members
 	gates   []*gates
-	cursor  int // where the search for the next lease holder begins
+	// bridged: with split, zones have gateways until bridgedUntil, or later.
+	bridged      bool
+	bridgedUntil time.Time
 
-	holders []int32        // how many members have each piece
-	leased  piece.Bitfield // pieces that a lease covers
-	held    int64          // the sum of holders
-	free    int            // pieces that no member has and no lease covers
-	leases  []*lease
-	votes   map[int64]int // members that say a size by themselves
-	// readBy is who read each piece from the origin when nobody had it, as far as
-	// that is known, and disputed when a member last said that the blob was false.
-	readBy   []PeerID
+	votes map[int64]int // members that say a size by themselves
+	// disputed is when a member last said that the blob was false.
 	disputed time.Time
 	// rangeless: the origin serves this blob from front to end only.
 	rangeless bool
 	traffic   Traffic
-	working   int // place in Scheduler.working, or -1
 }
 
 // place is a zone, or a rack in it.
@@ -48,6 +44,7 @@ type member struct {
 	// one line of the processor's cache: a join looks at hundreds.
 	node     *node
 	swarm    *swarm
+	stock    *stock
 	edges    []*member
 	size     int64 // what it said by itself, if it has voted
 	voted    bool
@@ -84,9 +81,9 @@ type member struct {
 	stalledAt int
 }
 
-func newSwarm(d piece.Digest, now time.Time) *swarm {
+func newSwarm(d piece.Digest, now time.Time, split bool) *swarm {
 	return &swarm{
-		digest: d, born: now, size: SizeUnknown, working: -1,
+		digest: d, born: now, size: SizeUnknown, split: split,
 		members: make(map[*node]*member), near: make(map[place][]*member),
 	}
 }
@@ -98,7 +95,7 @@ func (m *member) places() []place {
 	if p.Rack != "" {
 		ps = append(ps, place{p.Zone, p.Rack})
 	}
-	if p.Zone != "" {
+	if p.Zone != "" || m.swarm.split {
 		ps = append(ps, place{p.Zone, ""})
 	}
 	return ps
@@ -124,6 +121,7 @@ func (m *member) unsettle() {
 // enter makes a peer a member.
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	m := &member{node: n, swarm: sw, at: len(sw.order), since: s.now, doubted: s.now.Before(n.doubted)}
+	m.stock = s.stockOf(sw, n)
 	m.edges = make([]*member, 0, s.cfg.Neighbours)
 	sw.members[n] = m
 	sw.order = append(sw.order, m)
@@ -137,7 +135,7 @@ func (s *Scheduler) enter(sw *swarm, n *node) *member {
 // and those who were its neighbours are told and given others.
 func (s *Scheduler) remove(m *member, why string) {
 	sw := m.swarm
-	for _, l := range slices.Clone(sw.leases) {
+	for _, l := range slices.Clone(m.stock.leases) {
 		if l.holder == m {
 			s.release(l)
 		}
@@ -168,18 +166,15 @@ func (s *Scheduler) remove(m *member, why string) {
 		s.topUp(o)
 	}
 	if len(sw.order) == 0 {
-		s.rest(sw)
-		s.hungry = slices.DeleteFunc(s.hungry, func(o *swarm) bool { return o == sw })
 		delete(s.swarms, sw.digest)
-		return
 	}
-	s.grant(sw)
+	s.granted(m.stock)
 }
 
 // turnOut removes a member that does not go by itself: it must stop reading what
 // is free for others from now on.
 func (s *Scheduler) turnOut(m *member, why string) {
-	for _, l := range slices.Clone(m.swarm.leases) {
+	for _, l := range slices.Clone(m.stock.leases) {
 		if l.holder == m {
 			s.release(l)
 			s.revoke(l, why)
@@ -267,12 +262,9 @@ func (s *Scheduler) resize(sw *swarm, size int64) bool {
 		return false
 	}
 	sw.size, sw.layout = size, layout
-	sw.holders = make([]int32, layout.Count())
-	sw.leased = piece.NewBitfield(layout.Count())
-	sw.free, sw.held = layout.Count(), 0
-	for _, l := range sw.leases { // one that reads the whole blob
-		l.pieces = piece.Range{First: 0, End: layout.Count()}
-		sw.cover(l.pieces)
+	for _, st := range sw.stocks {
+		st.reset()
+		s.watch(st)
 	}
 	for _, m := range sw.order {
 		if !m.knows {
@@ -281,54 +273,4 @@ func (s *Scheduler) resize(sw *swarm, size int64) bool {
 		}
 	}
 	return true
-}
-
-// hold counts one more member that has piece i; drop one less.
-func (sw *swarm) hold(i int) {
-	sw.held++
-	if sw.holders[i]++; sw.holders[i] == 1 && !sw.leased.Has(i) {
-		sw.free--
-	}
-}
-
-func (sw *swarm) drop(i int) {
-	sw.held--
-	if sw.holders[i]--; sw.holders[i] == 0 && !sw.leased.Has(i) {
-		sw.free++
-	}
-}
-
-// cover marks pieces as leased; uncover takes that back.
-func (sw *swarm) cover(r piece.Range) {
-	for i := r.First; i < r.End; i++ {
-		if sw.leased.Set(i) && sw.holders[i] == 0 {
-			sw.free--
-		}
-	}
-}
-
-func (sw *swarm) uncover(r piece.Range) {
-	for i := r.First; i < r.End; i++ {
-		if sw.leased.Clear(i) && sw.holders[i] == 0 {
-			sw.free++
-		}
-	}
-}
-
-// work puts a swarm on the list that Tick goes through; rest takes it off.
-func (s *Scheduler) work(sw *swarm) {
-	if sw.working < 0 {
-		sw.working = len(s.working)
-		s.working = append(s.working, sw)
-	}
-}
-
-func (s *Scheduler) rest(sw *swarm) {
-	if sw.working < 0 {
-		return
-	}
-	last := s.working[len(s.working)-1]
-	s.working[sw.working], last.working = last, sw.working
-	s.working = s.working[:len(s.working)-1]
-	sw.working = -1
 }

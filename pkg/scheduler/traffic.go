@@ -31,7 +31,7 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 
 // read counts n more bytes that a lease brought.
 func (l *lease) read(n int64) {
-	if n <= 0 || n > l.swarm.size {
+	if n <= 0 || n > l.stock.swarm.size {
 		return
 	}
 	m := l.holder

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,7 +26,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	TIME: who does what
 //
 // as the verbs below read them, each followed by the decisions, indented.
-// Time between lines passes in ticks, whose decisions are shown with theirs.
+// Time between lines passes in ticks, whose decisions are shown with theirs. A line
+// as originNearer sets Config.OriginNearer.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -61,12 +63,15 @@ type stage struct {
 	out   strings.Builder
 }
 
+// originNearer is the line of a transcript that sets Config.OriginNearer.
+const originNearer = "config: the origin is nearer than another zone"
+
 var lineForm = regexp.MustCompile(`^([0-9.]+m?s): (.+)$`)
 
 func play(t *testing.T, text string) string {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := &stage{
-		core: scheduler.New(scheduler.Config{Seed: 1}), start: start, now: start, sizes: make(map[string]int64),
+		core: scheduler.New(scheduler.Config{Seed: 1, OriginNearer: slices.Contains(strings.Split(text, "\n"), originNearer)}), start: start, now: start, sizes: make(map[string]int64),
 		names: make(map[piece.Digest]string),
 	}
 	for line := range strings.Lines(text) {

@@ -70,8 +70,8 @@ type SwarmView struct {
 	Members   int
 	Seeds     int
 	Leases    int
-	// Free are pieces that nobody has and nobody reads; Held is the sum of
-	// the pieces of all members.
+	// Free are pieces that nobody has and nobody reads, with Config.OriginNearer
+	// in the sum of all zones; Held is the sum of the pieces of all members.
 	Free int
 	Held int64
 	// Rangeless: the origin serves this blob from front to end only.
@@ -82,11 +82,14 @@ type SwarmView struct {
 
 func (sw *swarm) view() SwarmView {
 	v := SwarmView{
-		Digest: sw.digest, Born: sw.born, Size: sw.size, Pieces: len(sw.holders), Members: len(sw.order),
-		Seeds: len(sw.seeds), Leases: len(sw.leases), Free: sw.free, Held: sw.held, Rangeless: sw.rangeless, Traffic: sw.traffic,
+		Digest: sw.digest, Born: sw.born, Size: sw.size, Members: len(sw.order),
+		Seeds: len(sw.seeds), Rangeless: sw.rangeless, Traffic: sw.traffic,
+	}
+	for _, st := range sw.stocks {
+		v.Leases, v.Free, v.Held = v.Leases+len(st.leases), v.Free+st.free, v.Held+st.held
 	}
 	if sw.size != SizeUnknown {
-		v.PieceSize = sw.layout.PieceSize()
+		v.Pieces, v.PieceSize = sw.layout.Count(), sw.layout.PieceSize()
 	}
 	return v
 }
@@ -178,12 +181,18 @@ func (s *Scheduler) ViewSwarm(d piece.Digest, p Page) (SwarmDetail, bool) {
 	if sw == nil {
 		return SwarmDetail{}, false
 	}
-	v := SwarmDetail{SwarmView: sw.view(), Leased: sw.leased.Clone(), Zones: sw.zones()}
-	for _, l := range sw.leases {
-		v.Leases = append(v.Leases, LeaseView{
-			ID: l.id, Holder: l.holder.node.peer.ID, Host: l.holder.origin, Pieces: l.pieces, Whole: l.whole,
-			Bytes: l.bytes, Granted: l.granted, Moved: l.moved,
-		})
+	v := SwarmDetail{SwarmView: sw.view(), Zones: sw.zones()}
+	v.Leased = piece.NewBitfield(v.Pieces)
+	for _, st := range sw.stocks {
+		for _, l := range st.leases {
+			v.Leases = append(v.Leases, LeaseView{
+				ID: l.id, Holder: l.holder.node.peer.ID, Host: l.holder.origin, Pieces: l.pieces, Whole: l.whole,
+				Bytes: l.bytes, Granted: l.granted, Moved: l.moved,
+			})
+			for i := l.pieces.First; i < l.pieces.End; i++ {
+				v.Leased.Set(i)
+			}
+		}
 	}
 	slices.SortFunc(v.Leases, func(a, b LeaseView) int { return cmp.Compare(a.ID, b.ID) })
 	page, more := take(p, slices.Values(sw.order), func(m *member) bool { return m.node.peer.ID > PeerID(p.After) },

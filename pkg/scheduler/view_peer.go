@@ -106,7 +106,7 @@ func (s *Scheduler) ViewPeer(now time.Time, id PeerID) (PeerDetail, bool) {
 	d.More = len(n.members) > swarmsMost
 	for _, m := range n.members[:min(len(n.members), swarmsMost)] {
 		d.Memberships = append(d.Memberships, MembershipView{
-			Digest: m.swarm.digest, Size: m.swarm.size, Pieces: len(m.swarm.holders), Have: m.have.Count(),
+			Digest: m.swarm.digest, Size: m.swarm.size, Pieces: len(m.stock.holders), Have: m.have.Count(),
 			Leases: m.leases, Neighbours: len(m.edges), Traffic: m.traffic,
 		})
 	}

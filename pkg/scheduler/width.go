@@ -33,28 +33,28 @@ func (s *Scheduler) perBlob(h *host) int {
 	return h.width.n
 }
 
-// widen looks whether the leases of a swarm, which has all that it may have, say
+// widen looks whether the leases of a stock, which has all that it may have, say
 // that more would bring more.
-func (s *Scheduler) widen(sw *swarm) {
-	if len(sw.leases) == 0 || sw.free == 0 {
+func (s *Scheduler) widen(st *stock) {
+	if len(st.leases) == 0 || st.free == 0 {
 		return
 	}
-	h := sw.leases[0].host
+	h := st.leases[0].host
 	if h.width.n == 0 || s.now.After(h.width.fixed) && !h.width.fixed.IsZero() {
 		h.width = width{n: s.cfg.LeasesPerBlob, since: s.now}
 	}
 	w := &h.width
-	if len(sw.leases) < w.n || s.now.Sub(w.since) < widenAfter || s.now.Before(w.fixed) {
+	if len(st.leases) < w.n || s.now.Sub(w.since) < widenAfter || s.now.Before(w.fixed) {
 		return
 	}
 	var sum float64
-	for _, l := range sw.leases {
+	for _, l := range st.leases {
 		if l.host != h || l.bytes == 0 || s.now.Sub(l.granted) < widenAfter {
 			return // too young
 		}
 		sum += l.rate()
 	}
-	rate := sum / float64(len(sw.leases))
+	rate := sum / float64(len(st.leases))
 	switch {
 	case w.rate > 0 && rate < keepsPace*w.rate:
 		w.n, w.fixed = w.n/2, s.now.Add(widthHolds)

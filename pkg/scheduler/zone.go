@@ -55,7 +55,7 @@ func (m *member) pool() []*member {
 // gate makes a member one of its zone's gateways, if that has room.
 func (s *Scheduler) gate(m *member) {
 	zone := m.node.peer.Zone
-	if zone == "" || m.gate {
+	if zone == "" || m.gate || m.keepsApart() {
 		return
 	}
 	g := m.swarm.gatesOf(zone)

@@ -32,6 +32,8 @@ type Config struct {
 	Seed uint64
 	// Zones is how many zones the nodes are dealt to; 0: nobody knows of any.
 	Zones int
+	// OriginNearer is the scheduler's; see there.
+	OriginNearer bool
 	// NoScheduler leaves the peers to themselves.
 	NoScheduler bool
 	// Directory is where they find each other then; nil is nowhere.
@@ -224,7 +226,7 @@ func (c *Cluster) StartScheduler() {
 		peers: make(map[scheduler.PeerID]*line[scheduler.Decision]),
 	}
 	c.shell = s
-	core := scheduler.New(scheduler.Config{Seed: c.cfg.Seed, Tickets: c.cfg.Key != nil})
+	core := scheduler.New(scheduler.Config{Seed: c.cfg.Seed, Tickets: c.cfg.Key != nil, OriginNearer: c.cfg.OriginNearer})
 	c.wg.Go(func() {
 		tick := time.NewTicker(scheduler.TickEvery)
 		defer tick.Stop()

@@ -32,7 +32,8 @@ func (c Config) fluid() time.Duration {
 // bound is fluid for nodes of different rates that come at different times:
 //
 //   - what one node needs for itself: its arrival + F/d;
-//   - what the origin needs for one copy: F/Us;
+//   - what the origin needs for one copy, or one for each zone that reads for itself:
+//     F/Us or Z·F/Us;
 //   - what all need together: the least T at which
 //     Us·T + Σ u·max(0, T − arrival) reaches N·F, for nodes that live.
 //
@@ -47,6 +48,9 @@ func (w *world) bound() time.Duration {
 		t, need, slowest := 0.0, 0.0, 0.0
 		if k == 0 {
 			t = f / w.cfg.Origin
+			if w.cfg.Scheduler.OriginNearer {
+				t *= float64(len(w.zones))
+			}
 		}
 		var come, up []float64
 		for _, n := range w.nodes[v.first:v.end] {

@@ -23,6 +23,10 @@ func Scenarios() []Scenario {
 		{"zones", "three zones, whose lines carry a quarter of what their nodes send", func(c *Config) {
 			c.Zones, c.Oversubscription = 3, 4
 		}},
+		{"near-origin", "three zones as before, each of which reads from the registry for itself", func(c *Config) {
+			c.Zones, c.Oversubscription = 3, 4
+			c.Scheduler.OriginNearer = true
+		}},
 		{"stragglers", "a tenth of the nodes has a quarter of the rate", func(c *Config) { c.Stragglers, c.StragglerRate = 0.1, 0.25 }},
 		{"slow-origin", "the origin gives half of a node's rate, and a tenth to each connection", func(c *Config) {
 			c.Origin = c.Up / 2

@@ -24,6 +24,7 @@ func TestScenarios(t *testing.T) {
 		"rolling":     {1.3, 1.05, 0},
 		"trickle":     {1.1, 1.05, 0},
 		"zones":       {1.6, 1.05, 1.2},
+		"near-origin": {1.3, 3.05, 0.02},
 		"stragglers":  {1.3, 1.05, 0},
 		"slow-origin": {1.4, 1.05, 0},
 		"churn":       {1.4, 1.10, 0},
