@@ -128,13 +128,6 @@ type HubConfig struct {
 	Log  LogConfig `json:"log"`
 }
 
-// ZonesConfig is how a scheduler takes zones.
-type ZonesConfig struct {
-	// OriginNearer has each zone read a blob once from the registry, instead of having
-	// it from another zone.
-	OriginNearer bool `json:"originNearer"`
-}
-
 // DefaultNodeConfig is what p2pd does when nothing is configured.
 func DefaultNodeConfig() NodeConfig {
 	return NodeConfig{

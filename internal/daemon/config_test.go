@@ -165,6 +165,19 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// Labels of Kubernetes nodes are nothing to a scheduler that asks no API server.
+func TestARackLabelNeedsKubernetes(t *testing.T) {
+	cfg := daemon.DefaultHubConfig()
+	cfg.Zones.RackLabel = "topology.example/rack"
+	if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), "zones.rackLabel: ") || !strings.Contains(err.Error(), "membership.mode to kubernetes") {
+		t.Errorf("in mode %s: %v", cfg.Membership.Mode, err)
+	}
+	cfg.Membership.Mode, cfg.Membership.ServiceAccounts = "kubernetes", daemon.Names{"p2pd/p2pd"}
+	if err := cfg.Validate(); err != nil {
+		t.Errorf("in mode kubernetes: %v", err)
+	}
+}
+
 // All that is wrong is told at once.
 func TestValidateTellsAll(t *testing.T) {
 	cfg := daemon.DefaultHubConfig()

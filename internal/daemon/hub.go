@@ -121,6 +121,7 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 	h := &Hub{cfg: cfg, log: log, l: l, core: core, key: fence.key, bans: bans}
 	h.recall()
 	h.server = rpc.NewServer(rpc.ServerConfig{
+		Rack: cfg.Zones.racks(fence.platform, log),
 		Core: core, Name: cfg.Fleet.Advertise, Guard: fence.guard, Logger: log,
 		Preheat: func(r scheduler.PreheatReport) { h.desk.Reported(r) }, Expel: h.expelled,
 		Report: h.ledger.Take,

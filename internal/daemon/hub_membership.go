@@ -100,6 +100,8 @@ type fence struct {
 	authority *member.Authority
 	key       member.Key
 	made      bool // the key is new
+	// platform is asked whose tokens are; nil if none is.
+	platform *kubernetes.Client
 }
 
 // fence opens the key and makes what follows from it.
@@ -131,6 +133,7 @@ func (c HubMembership) fence(bans *member.Bans) (f fence, err error) {
 		if err != nil {
 			return fence{}, fmt.Errorf("membership.mode kubernetes: %w", err)
 		}
+		f.platform = api
 		a.Review = func(ctx context.Context, token string) (string, error) { return c.review(ctx, api, token) }
 	}
 	f.authority = member.NewAuthority(a)

@@ -54,7 +54,7 @@ func (c *HubConfig) Flags(fs *pflag.FlagSet) {
 	c.Page.flags(fs)
 	c.Membership.flags(fs)
 	c.Fleet.flags(fs)
-	fs.BoolVar(&c.Zones.OriginNearer, "zones-origin-nearer", c.Zones.OriginNearer, "have each zone read a blob once from the registry, instead of from another zone")
+	c.Zones.flags(fs)
 	c.Preheat.flags(fs)
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "makes choices among equals repeatable; 0 draws one")
 	c.Log.flags(fs)

@@ -73,6 +73,7 @@ func (c *HubConfig) Validate() error {
 	p.page(c.Page)
 	p.hubMembership(c.Membership)
 	p.fleet(c.Fleet, c.Membership)
+	p.zones(c.Zones, c.Membership)
 	p.preheat(c.Preheat)
 	p.log(c.Log)
 	return p.err()

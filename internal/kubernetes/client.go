@@ -86,6 +86,9 @@ func (e UnsureError) Unwrap() error { return e.err }
 // Unsure says that asking again may help.
 func (UnsureError) Unsure() bool { return true }
 
+// errAbsent is within the error for what the API server does not have.
+var errAbsent = errors.New("there is none")
+
 // do asks and decodes the answer into out.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
@@ -117,6 +120,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return UnsureError{err}
+	}
+	if res.StatusCode == http.StatusNotFound {
+		return UnsureError{fmt.Errorf("%s %s: %w: %s", method, path, errAbsent, message(answer))}
 	}
 	if res.StatusCode/100 != 2 {
 		return UnsureError{fmt.Errorf("%s %s: %s: %s", method, path, res.Status, message(answer))}

@@ -49,6 +49,7 @@ func newClosed(t *testing.T, cfg member.AuthorityConfig) *closed {
 	c := &closed{t: t, key: key, core: newCore()}
 	c.s, c.addr, _ = serve(t, "127.0.0.1:0", ServerConfig{
 		Core: c.core, Guard: &Guard{Certificate: certificate, Warden: member.NewAuthority(cfg)},
+		Rack: func(_ context.Context, node string) string { return "rack of " + node },
 	})
 	return c
 }
@@ -138,11 +139,23 @@ func TestAMemberIsLetIn(t *testing.T) {
 	id, m := c.member(c.token(time.Time{}))
 	h, _ := attachTo(t, c.addr, id, m)
 	next(t, "stream", h.attached).Send(scheduler.Join{Blobs: []scheduler.Membership{blob}})
-	if up := expect[scheduler.PeerUp](t, c.core); up.Peer.ID != id || up.Peer.Node != "node-1" {
-		t.Errorf("peer %s of %q is up, want %s", up.Peer.ID, up.Peer.Node, id)
+	if up := expect[scheduler.PeerUp](t, c.core); up.Peer.ID != id || up.Peer.Node != "node-1" || up.Peer.Rack != "rack of node-1" {
+		t.Errorf("peer %s of %q in %q is up, want %s", up.Peer.ID, up.Peer.Node, up.Peer.Rack, id)
 	}
 	expect[scheduler.Join](t, c.core)
 	next(t, "decision", h.decisions)
+}
+
+// A rack that a peer names itself is stronger than what is known of its machine.
+func TestAPeerNamesItsRack(t *testing.T) {
+	c := newClosed(t, member.AuthorityConfig{})
+	id, m := c.member(c.token(time.Time{}))
+	h := newHandler()
+	run(t, "client", NewClient(ClientConfig{Address: c.addr, Self: scheduler.Peer{ID: id, Rack: "r9"}, Handler: h, Membership: m}).Run)
+	next(t, "stream", h.attached)
+	if up := expect[scheduler.PeerUp](t, c.core); up.Peer.Rack != "r9" {
+		t.Errorf("the peer is in rack %q, want r9", up.Peer.Rack)
+	}
 }
 
 // A second start needs no token: the credential is in the file.

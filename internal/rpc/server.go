@@ -73,6 +73,9 @@ type ServerConfig struct {
 	// Name is HOST:PORT where peers reach this scheduler, if there are others
 	// beside it; see SetRoster.
 	Name string
+	// Rack says in which rack a machine is whose peer does not say; empty if it is
+	// not known. A peer waits for it at the door. Nil knows none.
+	Rack func(ctx context.Context, node string) string
 	// Guard keeps strangers out; nil lets everybody in, in plaintext.
 	Guard *Guard
 	// Preheat takes what peers report on jobs. It is called from many goroutines

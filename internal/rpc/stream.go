@@ -44,6 +44,9 @@ func (s *Server) Attach(g attachServer) error {
 		return err
 	}
 	peer.Node = s.cfg.Guard.nodeOf(g.Context())
+	if peer.Rack == "" && peer.Node != "" && s.cfg.Rack != nil {
+		peer.Rack = s.cfg.Rack(g.Context(), peer.Node)
+	}
 	st := s.newStream(peer)
 	if !s.do(func() { s.admit(st) }) {
 		return stopping()
