@@ -105,6 +105,7 @@ func TestHostsAreBounded(t *testing.T) {
 // are remembered when they come back: a ban takes the word of two, and each is believed
 // thrice.
 func TestLiarsBanFew(t *testing.T) {
+	t.Parallel()
 	for k := 2; k <= 7; k++ {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			t.Parallel()
