@@ -56,9 +56,12 @@ func (s *Scheduler) findFor(m *member) (found int) {
 			found++
 		}
 	}
-	if reading, _ := s.reading(m); m.swarm.split && reading == 0 && found == 0 && beyond > 0 {
-		s.bridgeZones(m.swarm)
+	if m.swarm.split && found == 0 && beyond > 0 {
 		found = beyond
+		// A zone that only waits for its turn at the registry's budget is not bridged.
+		if reading, _ := s.reading(m); reading == 0 && s.now.Sub(m.stalled) >= s.cfg.LeaseTimeout {
+			s.bridgeZones(m.swarm)
+		}
 	}
 	if s.link(m, useful, 2, "it stalled and these have what it misses") == 0 && len(m.edges) == 0 {
 		s.reconcile(m, useful)
