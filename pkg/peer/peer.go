@@ -2,8 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -121,119 +119,6 @@ func (p *Peer) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// Ref names a blob that a client wants.
-type Ref struct {
-	Digest piece.Digest
-	// Size is scheduler.SizeUnknown unless a manifest told it.
-	Size int64
-	// Source is where to read it at its origin.
-	Source Source
-}
-
-// errOtherSize is for who says another size than the download that runs goes by.
-// A digest has one size, but a manifest may lie: it must spoil no pull but those
-// by it. Who of the two is right, the origin alone knows. So the second goes past
-// the download, and fails by itself if it is wrong.
-var errOtherSize = errors.New("the blob is arriving with another size")
-
-// contradicts is an errOtherSize if a blob cannot have both ref's size and this
-// one.
-func (ref Ref) contradicts(size int64) error {
-	if ref.Size == size || ref.Size == scheduler.SizeUnknown || size == scheduler.SizeUnknown {
-		return nil
-	}
-	return fmt.Errorf("%w: %d bytes, not %d", errOtherSize, size, ref.Size)
-}
-
-// Open returns the content of a blob: from the store if it is there whole,
-// else from a download that starts now or is running already. It blocks until
-// the blob's size is known. The caller must Close the content.
-func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
-	return p.open(ctx, ref, nil)
-}
-
-// open is Open for a reader of parts, or with nil of all.
-func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error) {
-	for {
-		blob, err := p.cfg.Store.Open(ref.Digest)
-		if err == nil {
-			p.noteAsked(ref, "it is whole here")
-			return p.openWhole(ref.Digest, blob)
-		}
-		if !errors.Is(err, ErrNotHeld) {
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
-		}
-		if ref.Source != nil && p.full.is(ref.Digest, time.Now()) {
-			return p.relay(ctx, ref, ErrNoSpace)
-		}
-		d, err := p.download(ref, parts != nil)
-		if errors.Is(err, errOtherSize) && ref.Source != nil {
-			return p.relay(ctx, ref, err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
-		}
-		if c, ok := d.attach(parts); ok {
-			err := c.awaitSize(ctx)
-			if err == nil {
-				err = ref.contradicts(c.size)
-			}
-			if err == nil {
-				return c, nil
-			}
-			_ = c.Close()
-			if (notKept(err) || errors.Is(err, errOtherSize)) && ref.Source != nil {
-				return p.relay(ctx, ref, err)
-			}
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
-		}
-		select { // it is ending: look again afterwards
-		case <-d.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// download returns the running download of ref's digest, or starts it; a
-// partial one if nobody needs more so far. It fails with errOtherSize if the one
-// that runs goes by another size.
-func (p *Peer) download(ref Ref, inPart bool) (*download, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, ErrClosed
-	}
-	if d := p.downloads[ref.Digest]; d != nil {
-		if err := ref.contradicts(d.board.size(d.ref.Size)); err != nil {
-			return nil, err
-		}
-		if s, ok := d.ref.Source.(*sources); ok && ref.Source != nil {
-			s.add(ref.Source)
-		}
-		p.noteAsked(ref, "it is arriving")
-		return d, nil
-	}
-	d := newDownload(p, ref)
-	d.partial.on = inPart
-	p.noteAsked(ref, "it is not here: a download begins")
-	p.start(d)
-	return d, nil
-}
-
-// start runs a download, the only one of its digest. mu is held.
-func (p *Peer) start(d *download) {
-	p.downloads[d.ref.Digest] = d
-	p.noteBegun()
-	p.tasks.Go(func() {
-		d.run()
-		p.mu.Lock()
-		delete(p.downloads, d.ref.Digest)
-		p.mu.Unlock()
-		close(d.done)
-	})
 }
 
 // running returns the download of a digest, or nil.
