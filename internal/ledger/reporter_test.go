@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,17 @@ import (
 func TestReporter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards what follows
 		var told []Report
 		there, looked := false, 0
-		r := NewReporter(ReporterConfig{Due: func(time.Time) { looked++ }, Send: func(one Report) bool {
+		due := func(time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			looked++
+		}
+		r := NewReporter(ReporterConfig{Due: due, Send: func(one Report) bool {
+			mu.Lock()
+			defer mu.Unlock()
 			if there {
 				told = append(told, one)
 			}
@@ -43,10 +52,12 @@ func TestReporter(t *testing.T) {
 		r.Checked(api.CheckRun{Node: "worker-1"})
 		time.Sleep(2 * reportEvery)
 		synctest.Wait()
+		mu.Lock()
 		if len(told) != 0 || looked == 0 {
-			t.Fatalf("told %d without a scheduler, looked %d times", len(told), looked)
+			t.Errorf("told %d without a scheduler, looked %d times", len(told), looked)
 		}
 		there = true
+		mu.Unlock()
 		time.Sleep(20 * reportEvery)
 		synctest.Wait()
 		cancel()
