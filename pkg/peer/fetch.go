@@ -182,14 +182,15 @@ func (d *download) fetched(f *fetch, err error) {
 	n := f.from
 	n.outstanding--
 	d.dropFetch(f)
-	if err == nil && f.era == d.trust.era {
+	if f.era != d.trust.era {
+		d.miss(f.piece)
+		return
+	}
+	if err == nil {
 		d.fetchedWell(f, now)
 		return
 	}
 	d.miss(f.piece)
-	if f.era != d.trust.era {
-		return
-	}
 	var mismatch *piece.MismatchError
 	switch {
 	case errors.As(err, &mismatch) && n.open && n.claims[f.piece] != f.want: // it has told meanwhile that it had it false

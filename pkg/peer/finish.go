@@ -59,5 +59,3 @@ func (d *download) flushLast() {
 	d.lastHave = time.Time{}
 	d.flushHave(time.Now())
 }
-
-func falseBlob(err error) error { return fmt.Errorf("blob is false at its origin: %w", err) }

@@ -69,7 +69,7 @@ func (d *download) introduced(dec scheduler.Introduce) {
 		if n == nil {
 			continue
 		}
-		n.proven = dec.Proven
+		n.proven = n.proven || dec.Proven
 		if !n.open || !n.proven {
 			d.offer(n, false)
 		}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -73,7 +74,7 @@ func (d *download) distrust(err error) {
 	d.note(journal.False, "the pieces do not add up to the blob: %d are of neighbours, %d were on the disk", len(d.suppliers), d.resumed.Count())
 	d.log.Warn("the pieces do not add up to the blob", "err", err, "fromPeers", len(d.suppliers))
 	if int(d.trust.in) >= maxRepairs || d.ref.Source == nil {
-		d.fail(falseBlob(err))
+		d.fail(fmt.Errorf("blob is false at its origin: %w", err))
 		return
 	}
 	d.committing = false
@@ -133,7 +134,8 @@ func (d *download) readHere(i int) {
 	d.resumed.Clear(i)
 }
 
-// clearPiece makes room for piece i before it is fetched or read again.
+// clearPiece makes room for piece i, if it is doubted, before it is fetched or read
+// again; clearAll for all.
 func (d *download) clearPiece(i int) {
 	if _, doubted := d.trust.doubted[i]; !doubted || d.have.Has(i) {
 		return
@@ -169,8 +171,8 @@ func (d *download) compare(n *neighbour) {
 	d.note(journal.False, "%s has the whole blob: %d bytes here are the same", n.peer.ID, same)
 }
 
-// settleDoubts is for when the blob is right at last: who gave what was false
-// shows now. The scheduler knows who read it from the origin first.
+// settleDoubts is for when the blob is right at last: what was false shows now, also
+// of what this peer read itself. The scheduler knows who read it from the origin first.
 func (d *download) settleDoubts() {
 	if d.trust.in == inAll {
 		return
@@ -189,7 +191,6 @@ func (d *download) settleDoubts() {
 	}
 	d.note(journal.False, "pieces %v were false; they came of %d neighbours", wrong, len(by))
 	d.log.Warn("pieces were false", "pieces", len(wrong), "neighbours", len(by))
-	d.p.stats.falsePieces.Add(int64(len(wrong)))
 	if d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Settled: true, Pieces: wrong}) {
 		return
 	}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -37,31 +38,59 @@ const (
 
 const falseBlob = OthersHaveIt + "the blob was false with what it had of them"
 
-// dispute takes a member's word that it distrusts its swarm, or who read falsely.
+// dispute takes a member's word that it distrusts its swarm, or which pieces were
+// false.
 func (s *Scheduler) dispute(e Dispute) {
 	m := s.member(e.Peer, e.Digest)
 	if m == nil {
 		return
 	}
 	s.stats.Disputes++
-	m.disputes, m.settled = !e.Settled, e.Settled
 	if !e.Settled {
-		m.swarm.disputed = s.now
+		m.disputes, m.settled, m.swarm.disputed = true, false, s.now
 		return
 	}
-	accused := make(map[PeerID]bool)
+	m.settled = m.disputes
+	m.disputes = false
+	readers := make(map[PeerID]bool)
 	for _, i := range e.Pieces {
-		if i < 0 || i >= len(m.stock.readBy) {
-			continue
+		if i >= 0 && i < len(m.stock.readBy) && m.stock.readBy[i] != "" {
+			readers[m.stock.readBy[i]] = true
 		}
-		by := m.stock.readBy[i]
-		if by == "" || by == e.Peer || accused[by] {
-			continue
+	}
+	m.confessed = readers[e.Peer]
+	s.judge(m)
+	for _, by := range slices.Sorted(maps.Keys(readers)) {
+		if n := s.peers[by]; n != nil && by != e.Peer {
+			s.charge(n, m)
 		}
-		accused[by] = true
-		if n := s.peers[by]; n != nil {
-			s.accuse(n, e.Peer)
-		}
+	}
+}
+
+// charge takes by's word that what n read first was false. It may have been read
+// rightly, and changed by a liar on the way: that shows in whether n itself has the
+// blob right with it. Until n has got so far the charge waits.
+func (s *Scheduler) charge(n *node, by *member) {
+	m := by.swarm.members[n]
+	switch {
+	case m == nil || m.confessed: // it has given the blob up, or found the same
+		s.accuse(n, by.node.peer.ID)
+	case m.settled || m.complete: // it has the blob right with what it read
+	case len(m.charges) < accusersNeeded && !slices.Contains(m.charges, by.node.peer.ID):
+		m.charges = append(m.charges, by.node.peer.ID)
+	}
+}
+
+// judge is for when a member has the blob right, or gives it up: charges that wait
+// for that are void, or count.
+func (s *Scheduler) judge(m *member) {
+	charges := m.charges
+	m.charges = nil
+	if !m.confessed && (m.settled || m.complete) {
+		return
+	}
+	for _, by := range charges {
+		s.accuse(m.node, by)
 	}
 }
 
@@ -112,7 +141,7 @@ func (s *Scheduler) repair(m *member) {
 // dispute is believed before who was complete long before it.
 func (s *Scheduler) meetProven(m *member) (proven []*node) {
 	for _, is := range []func(*member) bool{
-		func(o *member) bool { return o.settled && o.complete },
+		func(o *member) bool { return o.settled && o.complete && !o.doubted },
 		func(o *member) bool {
 			return o.complete && !o.doubted && o.whole.Add(provenAfter).Before(m.swarm.disputed)
 		},

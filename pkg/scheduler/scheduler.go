@@ -181,6 +181,7 @@ func (s *Scheduler) peerDown(e PeerDown) {
 func (s *Scheduler) leave(e Leave) {
 	if m := s.member(e.Peer, e.Digest); m != nil {
 		s.remove(m, "it left the swarm")
+		s.judge(m)
 	}
 }
 

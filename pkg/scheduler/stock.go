@@ -57,12 +57,7 @@ func (s *Scheduler) restock(m *member) {
 	if old == now {
 		return
 	}
-	for _, l := range slices.Clone(old.leases) {
-		if l.holder == m {
-			s.release(l)
-			s.revoke(l, "it is in another zone now")
-		}
-	}
+	s.takeBack(m, "it is in another zone now")
 	for i := range m.have.All() {
 		m.lost(i)
 	}

@@ -55,6 +55,10 @@ type member struct {
 	patient  bool // nobody waits for the blob there
 	disputes bool // the blob was false with what it had of others
 	settled  bool // and is right by now
+	// confessed: pieces that it read first itself were false. charges are those that
+	// say so of it, until it is known.
+	confessed bool
+	charges   []PeerID
 	// outruns: a trial has shown that the registry is faster than all others.
 	outruns bool
 	shunned map[PeerID]shunning
@@ -174,13 +178,18 @@ func (s *Scheduler) remove(m *member, why string) {
 // turnOut removes a member that does not go by itself: it must stop reading what
 // is free for others from now on.
 func (s *Scheduler) turnOut(m *member, why string) {
+	s.takeBack(m, why)
+	s.remove(m, why)
+}
+
+// takeBack ends all leases of a member, and tells it.
+func (s *Scheduler) takeBack(m *member, why string) {
 	for _, l := range slices.Clone(m.stock.leases) {
 		if l.holder == m {
 			s.release(l)
 			s.revoke(l, why)
 		}
 	}
-	s.remove(m, why)
 }
 
 func without(ms []*member, m *member) []*member {
