@@ -89,22 +89,7 @@ func (k *checkup) runOf(found *checkResults, took time.Duration) *api.CheckRun {
 }
 
 func (c *cli) checkLsCommand() *cobra.Command {
-	return c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List the last check of each node, as the scheduler was told",
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.scheduler()
-			if err != nil {
-				return err
-			}
-			p := colours(cmd.OutOrStdout())
-			return c.show(cmd, func(ctx context.Context) (shown, error) {
-				var list api.CheckRunList
-				err := cl.get(ctx, "/checks", nil, &list)
-				return checksShown(p, &list), err
-			})
-		}),
-	})
+	return listOf(c, "List the last check of each node, as the scheduler was told", "/checks", checksShown)
 }
 
 func checksShown(p palette, list *api.CheckRunList) shown {

@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,24 +11,12 @@ import (
 )
 
 func (c *cli) downloadsCommand() *cobra.Command {
-	return c.watching(&cobra.Command{
+	return listing(c, &cobra.Command{
 		Use: "downloads", Short: "List running downloads of this node, with their sources and rates",
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.p2pd()
-			if err != nil {
-				return err
-			}
-			return c.show(cmd, func(ctx context.Context) (shown, error) {
-				var list api.DownloadList
-				err := cl.get(ctx, "/downloads", nil, &list)
-				return downloadsShown(&list), err
-			})
-		}),
-	})
+	}, c.p2pd, "/downloads", downloadsShown)
 }
 
-func downloadsShown(list *api.DownloadList) shown {
+func downloadsShown(_ palette, list *api.DownloadList) shown {
 	s := shown{value: list}
 	t := table{none: "nothing is arriving", columns: []column{
 		left("DIGEST"), right("SIZE"), right("HAVE"), left("FOR"), right("FROM PEERS"), right("FROM ORIGIN"), right("NEIGHBOURS"), right("READS"), right("RATE"), right("AGE"),

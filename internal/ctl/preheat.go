@@ -150,22 +150,7 @@ func (c *cli) await(cmd *cobra.Command, cl *client, j api.Preheat) error {
 func preheatPath(id int64) string { return "/preheats/" + strconv.FormatInt(id, 10) }
 
 func (c *cli) preheatLsCommand() *cobra.Command {
-	return c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List running jobs, and those of the last day",
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.scheduler()
-			if err != nil {
-				return err
-			}
-			p := colours(cmd.OutOrStdout())
-			return c.show(cmd, func(ctx context.Context) (shown, error) {
-				var list api.PreheatList
-				err := cl.get(ctx, "/preheats", nil, &list)
-				return preheatsShown(p, &list), err
-			})
-		}),
-	})
+	return listOf(c, "List running jobs, and those of the last day", "/preheats", preheatsShown)
 }
 
 func (c *cli) preheatShowCommand() *cobra.Command {

@@ -22,23 +22,7 @@ func (c *cli) pullCommand() *cobra.Command {
 		Aliases: []string{"pulls"}, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	ls := c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List the images that nodes pulled in the last day",
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.scheduler()
-			if err != nil {
-				return err
-			}
-			p := colours(cmd.OutOrStdout())
-			return c.show(cmd, func(ctx context.Context) (shown, error) {
-				var list api.PulledImageList
-				err := cl.get(ctx, "/pulls", nil, &list)
-				return imagesShown(p, &list), err
-			})
-		}),
-	})
-	cmd.AddCommand(ls, c.pullShowCommand())
+	cmd.AddCommand(listOf(c, "List the images that nodes pulled in the last day", "/pulls", imagesShown), c.pullShowCommand())
 	return cmd
 }
 
@@ -183,25 +167,11 @@ func (c *cli) incidentCommand() *cobra.Command {
 		Aliases: []string{"incidents"}, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.watching(&cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List what went wrong in the last day: refusals of registries, and bytes that were not what a digest promised",
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.scheduler()
-			if err != nil {
-				return err
-			}
-			return c.show(cmd, func(ctx context.Context) (shown, error) {
-				var list api.IncidentList
-				err := cl.get(ctx, "/incidents", nil, &list)
-				return incidentsShown(&list), err
-			})
-		}),
-	}))
+	cmd.AddCommand(listOf(c, "List what went wrong in the last day: refusals of registries, and bytes that were not what a digest promised", "/incidents", incidentsShown))
 	return cmd
 }
 
-func incidentsShown(list *api.IncidentList) shown {
+func incidentsShown(_ palette, list *api.IncidentList) shown {
 	s := shown{value: list}
 	t := table{none: "no node told of anything in the last day", columns: []column{
 		left("KIND"), left("ABOUT"), right("TIMES"), left("NODES"), right("AGO"), left("WHY"), wide("WHAT TO DO"),

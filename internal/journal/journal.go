@@ -35,6 +35,7 @@ const (
 	LeaseEnd   Kind = "lease end"  // it ended, or was taken back
 	Waiting    Kind = "waiting"    // nothing comes, or the scheduler asks to wait
 	False      Kind = "false"      // bytes were not what was promised
+	Repaired   Kind = "repaired"   // it is known which they were
 	Complete   Kind = "complete"   // the blob is whole
 	Failed     Kind = "failed"     // the download ended without it
 	Left       Kind = "left"       // nobody wanted it any more

@@ -35,7 +35,7 @@ func (t *Tracer) Noted(name string, at time.Time, k journal.Kind, text string) {
 		return
 	case journal.Failed, journal.LeaseEnd, journal.False: // these quote errors
 		text = ""
-	case journal.Joined, journal.Introduced, journal.Parted, journal.Blamed, journal.Lease, journal.Waiting, journal.Complete, journal.Left:
+	case journal.Joined, journal.Introduced, journal.Parted, journal.Blamed, journal.Lease, journal.Waiting, journal.Repaired, journal.Complete, journal.Left:
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

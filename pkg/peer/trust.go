@@ -168,7 +168,7 @@ func (d *download) compare(n *neighbour) {
 			d.hide(i)
 		}
 	}
-	d.note(journal.False, "%s has the whole blob: %d bytes here are the same", n.peer.ID, same)
+	d.note(journal.Repaired, "%s has the whole blob: %d bytes here are the same", n.peer.ID, same)
 }
 
 // settleDoubts is for when the blob is right at last: what was false shows now, also
@@ -189,7 +189,7 @@ func (d *download) settleDoubts() {
 			by[old.by] = true
 		}
 	}
-	d.note(journal.False, "pieces %v were false; they came of %d neighbours", wrong, len(by))
+	d.note(journal.Repaired, "pieces %v were false; they came of %d neighbours", wrong, len(by))
 	d.log.Warn("pieces were false", "pieces", len(wrong), "neighbours", len(by))
 	if d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Settled: true, Pieces: wrong}) {
 		return
