@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,11 +20,10 @@ func TestWhatIsToldOfAPull(t *testing.T) {
 		c := lab(t, 6, func(cfg *peertest.Config) { cfg.Journal = &j })
 		blob := content(1, 24*mib)
 		d := c.Origin.Add(blob)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			pull(t, c.Nodes, d, int64(len(blob)))
-		}()
+		var pulls sync.WaitGroup
+		pulls.Go(func() { pull(t, c.Nodes[1:], d, int64(len(blob))) })
+		time.Sleep(10 * time.Millisecond) // who comes first is introduced to nobody
+		pulls.Go(func() { pull(t, c.Nodes[:1], d, int64(len(blob))) })
 		time.Sleep(time.Second) // of virtual time: in the middle
 		views, err := c.Nodes[0].Peer.Downloads(t.Context())
 		if err != nil || len(views) != 1 {
@@ -36,7 +36,7 @@ func TestWhatIsToldOfAPull(t *testing.T) {
 		if bytes := sum(v.Given); bytes != int64(v.Have.Count())*mib {
 			t.Errorf("sources gave %d bytes, %d pieces are here", bytes, v.Have.Count())
 		}
-		<-done
+		pulls.Wait()
 		synctest.Wait()
 		s, ok := j.Of(d.String())
 		if !ok || sum(s.Given) != int64(len(blob)) || len(s.Given) < 2 {
