@@ -12,10 +12,11 @@ const (
 	// MaxSize is the largest piece: a peer can pass on nothing of a piece
 	// that it has not finished, so larger pieces slow the whole swarm.
 	MaxSize = 16 << 20
-	// targetCount is how many pieces a blob is cut into between the two:
-	// with 256, the log2(N) rounds that the first piece needs to reach
-	// everybody stay below 6 % of the whole at ten thousand nodes.
-	targetCount = 256
+	// targetCount is how many pieces a blob is cut into between the two. Nobody
+	// can pass on what it does not have, so a swarm begins at the pace at
+	// which a piece doubles: with 512, ten thousand nodes lose a
+	// twentieth of the whole to that (docs/adr/0018).
+	targetCount = 512
 	// MaxBlobSize bounds what a layout accepts. 1 TiB is far above any layer
 	// that registries take and keeps the piece count below 65,536.
 	MaxBlobSize = 1 << 40

@@ -23,8 +23,8 @@ func TestPieceSizes(t *testing.T) {
 		count           int
 	}{
 		{0, mib, 0}, {1, mib, 1}, {mib, mib, 1}, {mib + 1, mib, 2}, {200 * mib, mib, 200},
-		{256 * mib, mib, 256}, {256*mib + 1, 2 * mib, 129}, {1024 * mib, 4 * mib, 256},
-		{4096 * mib, 16 * mib, 256}, {10240 * mib, 16 * mib, 640}, {piece.MaxBlobSize, 16 * mib, piece.MaxPieces},
+		{512 * mib, mib, 512}, {512*mib + 1, 2 * mib, 257}, {1024 * mib, 2 * mib, 512},
+		{4096 * mib, 8 * mib, 512}, {8192 * mib, 16 * mib, 512}, {10240 * mib, 16 * mib, 640}, {piece.MaxBlobSize, 16 * mib, piece.MaxPieces},
 	} {
 		l, err := piece.NewLayout(c.size)
 		if err != nil || l.PieceSize() != c.pieceSize || l.Count() != c.count {
@@ -58,7 +58,7 @@ func TestPiecesTileTheBlob(t *testing.T) {
 			t.Fatalf("pieces end at %d of %d", end, size)
 		}
 		// Enough pieces to spread, few enough to tell of.
-		if n := l.Count(); n > 256 && l.PieceSize() < piece.MaxSize || n <= 128 && l.PieceSize() > piece.MinSize {
+		if n := l.Count(); n > 512 && l.PieceSize() < piece.MaxSize || n <= 256 && l.PieceSize() > piece.MinSize {
 			t.Fatalf("%d bytes are %d pieces of %d", size, n, l.PieceSize())
 		}
 		off := rapid.Int64Range(0, size+10).Draw(t, "off")

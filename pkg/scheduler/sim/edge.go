@@ -15,7 +15,9 @@ const maxNeighbours = 48
 // edge is another peer in the swarm, as a download sees it.
 type edge struct {
 	other       *node
+	back        *edge // the other's edge to this node, once looked up
 	open        bool
+	gone        bool // parted from
 	has         piece.Bitfield
 	outstanding int
 	coolUntil   int64
@@ -105,6 +107,7 @@ func (d *download) part(o *node) {
 		d.picker.Remove(&e.has, d.far(e))
 	}
 	d.edges = slices.DeleteFunc(d.edges, func(x *edge) bool { return x == e })
+	e.gone = true
 	for _, f := range slices.Clone(d.fetches) {
 		if f.from == e {
 			f.end()
@@ -129,10 +132,10 @@ func (d *download) flush() {
 	fresh := d.fresh
 	d.fresh = nil
 	for _, away := range []time.Duration{w.cfg.InRack, w.cfg.InZone, w.cfg.BetweenZones} {
-		var to []*node
+		to := make([]*edge, 0, len(d.edges))
 		for _, e := range d.edges {
 			if w.away(d.n, e.other) == away {
-				to = append(to, e.other)
+				to = append(to, e)
 			}
 		}
 		if len(to) > 0 {
@@ -147,20 +150,29 @@ func (d *download) flush() {
 // have is news of pieces on its way to neighbours.
 type have struct {
 	from   *download
-	to     []*node
+	to     []*edge
 	pieces []int32
 }
 
 func (m *have) fire(uint8) {
-	for _, o := range m.to {
-		d := o.downloads[m.from.layer]
-		if !o.alive || d == nil || d.done {
+	for _, e := range m.to {
+		d := e.other.downloads[m.from.layer]
+		if !e.other.alive || d == nil || d.done {
 			continue
 		}
-		if e := d.edge(m.from.n); e != nil && e.open {
-			d.heard(e, m.pieces)
+		if back := d.backOf(e, m.from.n); back != nil && back.open {
+			d.heard(back, m.pieces)
 		}
 	}
+}
+
+// backOf is d's edge to n, which has the edge e to d; nil if there is none. It is
+// asked for with every piece that anybody tells of, hence remembered.
+func (d *download) backOf(e *edge, n *node) *edge {
+	if e.back == nil || e.back.gone {
+		e.back = d.edge(n)
+	}
+	return e.back
 }
 
 // heard counts what a neighbour says that it has.

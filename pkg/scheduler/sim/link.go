@@ -16,7 +16,7 @@ func (l *link) pass(now, n int64) int64 {
 // minChunk the least that a turn moves. Finer turns change results by less
 // than 1 % and cost time in proportion.
 const (
-	chunksPerPiece = 8
+	chunksPerPiece = 4
 	minChunk       = 256 << 10
 )
 
