@@ -13,6 +13,7 @@ import (
 func TestCheckNamesEachMisconfiguration(t *testing.T) {
 	w := newWard(t)
 	w.healthy(t)
+	w.told(t)
 	for _, m := range misconfigurations() {
 		t.Run(m.name, func(t *testing.T) {
 			heal := m.spoil(t, w)

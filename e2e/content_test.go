@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/p2pd/p2pd/e2e/lab"
+	"github.com/p2pd/p2pd/internal/api"
 )
 
 const (
@@ -32,6 +35,7 @@ type contentLab struct {
 	swarm *lab.Swarm
 	image lab.Image
 	root  string // of the first node's containerd
+	admin string // where the scheduler answers operators
 }
 
 // openContent starts p2pd on all nodes. containerd, whose folder on the first
@@ -60,7 +64,8 @@ func openContent(ctx context.Context, t *testing.T, name string) *contentLab {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if c.swarm.Scheduler, err = l.StartScheduler(ctx); err != nil {
+	c.admin = "unix://" + filepath.Join(l.Dir, "scheduler.sock")
+	if c.swarm.Scheduler, err = l.StartSchedulerWith(ctx, 0, 1, map[string]any{"admin": map[string]any{"listen": c.admin}}); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(l.Dir, l.Net.Nodes[0].Name, name)
@@ -110,7 +115,7 @@ func TestContentOfContainerdIsServed(t *testing.T) {
 		v, err := m.Of("p2pd_containerd_connected")
 		return v == 0, err
 	})
-	if _, err = c.StartContainerd(ctx, 0, newest(ctx, t), lab.Direct); err != nil {
+	if holder, err = c.StartContainerd(ctx, 0, newest(ctx, t), lab.Direct); err != nil {
 		t.Fatal(err)
 	}
 	c.await(ctx, t, "containerd is followed again", func(m lab.Metrics) (bool, error) {
@@ -129,6 +134,41 @@ func TestContentOfContainerdIsServed(t *testing.T) {
 	t.Logf("the node that served an image of %d bytes has %.0f bytes of blobs, %d bytes in all, in its own store", c.image.Bytes, kept, onDisk)
 	if err != nil || kept != 0 || onDisk > 1<<20 {
 		t.Errorf("store of the node: %.0f bytes of blobs, %d bytes on the disk, %v", kept, onDisk, err)
+	}
+	c.damaged(ctx, t, holder)
+}
+
+// damaged spoils a layer in the folder of containerd on the first node, and looks
+// whether operators hear of it.
+func (c *contentLab) damaged(ctx context.Context, t *testing.T, holder *lab.Containerd) {
+	t.Helper()
+	layer := c.image.Blobs[len(c.image.Blobs)-1]
+	f, err := os.OpenFile(filepath.Join(c.root, contentStore, strings.TrimPrefix(layer.Digest, "sha256:")), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := make([]byte, 1)
+	_, rerr := f.ReadAt(one, 1<<10)
+	one[0] ^= 1
+	_, werr := f.WriteAt(one, 1<<10)
+	if err := errors.Join(rerr, werr, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// What containerd has is looked at when it says that something is new.
+	other, err := c.Registry.Push(ctx, lab.ImageSpec{Repository: "lab/small", Tag: "v1", Size: 1 << 20, Layers: 1, Synthetic: true, Seed: 8})
+	if err == nil {
+		err = holder.Pull(ctx, other)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.await(ctx, t, "the damage is found", func(m lab.Metrics) (bool, error) {
+		v, err := m.Of("p2pd_containerd_refused_blobs")
+		return v == 1, err
+	})
+	found := toldBy(ctx, t, c.admin, func(l *api.IncidentList) bool { return len(l.Items) > 0 }, "incident", "ls")
+	if one := found.Items[0]; one.Kind != api.IncidentVerify || one.About != layer.Digest || !strings.Contains(one.Reason, "containerd's own copy is damaged") || len(one.Nodes) != 1 {
+		t.Errorf("the scheduler was told %+v of damage to %s", found.Items, layer.Digest)
 	}
 }
 

@@ -52,6 +52,10 @@ type Config struct {
 	// containerd.
 	RetryFirst, RetryMost time.Duration
 
+	// Damaged is told once of each file that is not what its name says, and must
+	// not block. Nil: nobody is.
+	Damaged func(d piece.Digest, err error)
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -70,6 +74,9 @@ func (c Config) withDefaults() Config {
 	c.Relist = cmp.Or(c.Relist, time.Minute)
 	c.RetryFirst = cmp.Or(c.RetryFirst, 250*time.Millisecond)
 	c.RetryMost = cmp.Or(c.RetryMost, 30*time.Second)
+	if c.Damaged == nil {
+		c.Damaged = func(piece.Digest, error) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -200,7 +200,16 @@ func TestFalseBlobsAreNeverOffered(t *testing.T) {
 	f.putAs("k8s.io", d, flipped, int64(len(p)))
 	f.putAs("k8s.io", short, q[:len(q)-1], int64(len(q)))
 	f.start()
-	c := follow(t, f, nil)
+	told := make(chan piece.Digest, 16)
+	c := follow(t, f, func(cfg *Config) {
+		cfg.Relist = time.Millisecond // looked at many times
+		cfg.Damaged = func(d piece.Digest, err error) {
+			if err == nil {
+				t.Error("it is not said what is wrong")
+			}
+			told <- d
+		}
+	})
 	until(t, "both are refused", func() bool { return c.Stats().Refused == 2 })
 	for _, wrong := range []piece.Digest{d, short} {
 		if _, err := c.Open(wrong); !errors.Is(err, peer.ErrNotHeld) || c.swarm.has(wrong) {
@@ -213,6 +222,13 @@ func TestFalseBlobsAreNeverOffered(t *testing.T) {
 	f.unlist(d)
 	f.put("k8s.io", p, true)
 	c.offers(t, d, p)
+	damaged := map[piece.Digest]int{}
+	for range len(told) {
+		damaged[<-told]++
+	}
+	if damaged[d] != 1 || damaged[short] != 1 || len(damaged) != 2 {
+		t.Errorf("told of %v, want of each once", damaged)
+	}
 }
 
 // A proven file that becomes another is not served any more.

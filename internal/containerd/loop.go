@@ -95,6 +95,7 @@ func (l *loop) proven(r result) {
 	case r.mismatch:
 		l.refused[r.digest] = r.stamp
 		l.count()
+		l.c.cfg.Damaged(r.digest, r.err)
 		l.c.log.Warn("a blob of containerd's is not what it should be and is not offered", "blob", r.digest.Short(), "err", r.err)
 	case !errors.Is(r.err, fs.ErrNotExist) && !errors.Is(r.err, context.Canceled):
 		l.c.log.Warn("cannot read a blob of containerd's", "blob", r.digest.Short(), "err", r.err)

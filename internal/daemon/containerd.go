@@ -2,15 +2,20 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/p2pd/p2pd/internal/containerd"
+	"github.com/p2pd/p2pd/internal/journal"
 	"github.com/p2pd/p2pd/internal/metrics"
 	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
 )
 
 // ContainerdConfig is where the node's containerd keeps content, which peers
@@ -86,8 +91,22 @@ func (n *Node) holdings() peer.Store {
 	if c.Socket == "" {
 		return n.store
 	}
-	n.content = containerd.New(containerd.Config{Socket: c.Socket, Root: c.Root, Namespaces: c.Namespaces, Logger: n.log})
+	n.content = containerd.New(containerd.Config{
+		Socket: c.Socket, Root: c.Root, Namespaces: c.Namespaces, Damaged: n.damagedInContainerd, Logger: n.log,
+	})
 	return containerd.NewStore(n.store, n.content)
+}
+
+// damagedInContainerd notes a file of containerd's that is not what its name says, so
+// that p2pctl explain and incident ls tell of it. p2pd does not offer the file, and
+// cannot mend it: it is containerd's.
+func (n *Node) damagedInContainerd(d piece.Digest, err error) {
+	what := err.Error()
+	if _, is := errors.AsType[*piece.MismatchError](err); is {
+		what = "its bytes have another digest"
+	}
+	n.journal.Note(d.String(), time.Now(), journal.False, fmt.Sprintf(
+		"containerd's own copy is damaged: %s. It is not given to other nodes. Remove the images that use it (crictl rmi), pull them again, and check this node's disk", what))
 }
 
 // followContainerd is the part that keeps up with containerd, if there is one.
