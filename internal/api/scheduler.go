@@ -32,6 +32,23 @@ type SchedulerStatus struct {
 	// Bytes were received by all peers since the start, as they tell.
 	Bytes      Bytes      `json:"bytes"`
 	Registries []Registry `json:"registries"`
+	// Zones are those of connected peers, by name; 256 of them at most.
+	Zones []Zone `json:"zones"`
+}
+
+// Zone is the connected peers of one zone; the zone is empty for those who told
+// none.
+type Zone struct {
+	Zone  string `json:"zone"`
+	Peers int    `json:"peers"`
+	Flows
+}
+
+// Flows is what the peers of a zone have received, by where it came from.
+type Flows struct {
+	FromZone       int64 `json:"fromZone"`       // from peers of this zone
+	FromOtherZones int64 `json:"fromOtherZones"` // from peers of others
+	FromOrigin     int64 `json:"fromOrigin"`     // from registries
 }
 
 // Blames are how often peers told of others, by what these did.
@@ -113,6 +130,7 @@ type SwarmZone struct {
 	Members  int    `json:"members"`
 	Seeds    int    `json:"seeds"`
 	Gateways int    `json:"gateways"` // members that fetch for the zone
+	Flows
 }
 
 // Membership is one peer's standing in one swarm.

@@ -87,6 +87,12 @@ func schedulerTable(_ palette, st *api.Status) table {
 		{"  blames", fmt.Sprintf("%d for false bytes; %d unreachable, %d slow", s.Blames.False, s.Blames.Unreachable, s.Blames.Slow)},
 		{"  received", fmt.Sprintf("%s from peers, %s from registries (%s saved)", bytesText(s.Bytes.Peers), bytesText(s.Bytes.Origin), shareText(float64(s.Bytes.Peers), float64(s.Bytes.Peers+s.Bytes.Origin)))},
 	}
+	if len(s.Zones) > 1 {
+		for _, z := range s.Zones {
+			t.rows = append(t.rows, []string{"  zone", fmt.Sprintf("%s: %d peers; %s from their own zone, %s from others, %s from registries",
+				dash(z.Zone), z.Peers, bytesText(z.FromZone), bytesText(z.FromOtherZones), bytesText(z.FromOrigin))})
+		}
+	}
 	for _, r := range s.Registries {
 		line := fmt.Sprintf("%s: %d leases, %s, a lease gets %s", r.Host, r.Leases, bytesText(r.Bytes), rateText(float64(r.LeaseBytesPerSecond)))
 		if r.AwayUntil != nil {

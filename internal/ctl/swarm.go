@@ -117,9 +117,9 @@ func swarmShown(p palette, d *api.SwarmDetail) shown {
 	}
 	s.tables = []table{head}
 	if len(d.Zones) > 1 || len(d.Zones) == 1 && d.Zones[0].Zone != "" {
-		t := table{columns: []column{left("ZONE"), right("MEMBERS"), right("SEEDS"), right("GATEWAYS")}}
+		t := table{columns: []column{left("ZONE"), right("MEMBERS"), right("SEEDS"), right("GATEWAYS"), right("FROM ITS ZONE"), right("FROM OTHERS"), right("FROM ORIGIN")}}
 		for _, z := range d.Zones {
-			t.rows = append(t.rows, []string{dash(z.Zone), strconv.Itoa(z.Members), strconv.Itoa(z.Seeds), strconv.Itoa(z.Gateways)})
+			t.rows = append(t.rows, []string{dash(z.Zone), strconv.Itoa(z.Members), strconv.Itoa(z.Seeds), strconv.Itoa(z.Gateways), bytesText(z.FromZone), bytesText(z.FromOtherZones), bytesText(z.FromOrigin)})
 		}
 		s.tables = append(s.tables, t)
 	}

@@ -25,6 +25,10 @@ func received(t scheduler.Traffic) api.Bytes {
 	return api.Bytes{Peers: t.FromPeers, Origin: t.FromOrigin}
 }
 
+func flows(t scheduler.Traffic) api.Flows {
+	return api.Flows{FromZone: t.FromPeers - t.FromFar, FromOtherZones: t.FromFar, FromOrigin: t.FromOrigin}
+}
+
 func swarmDetail(v *scheduler.SwarmDetail) api.SwarmDetail {
 	d := api.SwarmDetail{
 		Meta: api.Of("Swarm"), Swarm: swarm(&v.SwarmView), LeasedRanges: ranges(&v.Leased),
@@ -38,7 +42,7 @@ func swarmDetail(v *scheduler.SwarmDetail) api.SwarmDetail {
 		})
 	}
 	for _, z := range v.Zones {
-		d.Zones = append(d.Zones, api.SwarmZone(z))
+		d.Zones = append(d.Zones, api.SwarmZone{Zone: z.Zone, Members: z.Members, Seeds: z.Seeds, Gateways: z.Gateways, Flows: flows(z.Traffic)})
 	}
 	for i := range v.Members {
 		d.MemberItems = append(d.MemberItems, member(&v.Members[i], v.Pieces))
@@ -100,6 +104,14 @@ func registries(hosts []scheduler.HostView) []api.Registry {
 		rs = append(rs, r)
 	}
 	return rs
+}
+
+func zones(views []scheduler.PeersOfZone) []api.Zone {
+	zs := make([]api.Zone, 0, len(views))
+	for _, z := range views {
+		zs = append(zs, api.Zone{Zone: z.Zone, Peers: z.Peers, Flows: flows(z.Traffic)})
+	}
+	return zs
 }
 
 func texts(ids []scheduler.PeerID) []string {

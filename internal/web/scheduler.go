@@ -74,6 +74,7 @@ func (s *Server) schedulerStatus(ctx context.Context) (api.SchedulerStatus, erro
 			LeasesExpired: c.LeasesExpired + c.LeasesSlow, Stalls: c.Stalls,
 			Blames: api.Blames{False: c.Blames[scheduler.False], Unreachable: c.Blames[scheduler.Unreachable], Slow: c.Blames[scheduler.Slow]},
 			Bytes:  api.Bytes{Peers: c.FromPeers, Origin: c.FromOrigin}, Registries: registries(core.ViewHosts(now)),
+			Zones: zones(core.ViewZones()),
 		}
 	})
 }

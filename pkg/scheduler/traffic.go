@@ -4,6 +4,13 @@ package scheduler
 // Nothing is decided by it: it is what operators are shown.
 type Traffic struct {
 	FromPeers, FromOrigin, ToPeers int64
+	// FromFar is the part of FromPeers that came from other zones.
+	FromFar int64
+}
+
+// add adds what another has received and sent.
+func (t *Traffic) add(o Traffic) {
+	t.FromPeers, t.FromOrigin, t.ToPeers, t.FromFar = t.FromPeers+o.FromPeers, t.FromOrigin+o.FromOrigin, t.ToPeers+o.ToPeers, t.FromFar+o.FromFar
 }
 
 // credits counts what a summary tells of neighbours. A number that the blob
@@ -21,6 +28,11 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 		n := s.peers[r.Peer]
 		if n == nil {
 			continue
+		}
+		if n.peer.Zone != m.node.peer.Zone {
+			m.traffic.FromFar += r.Bytes
+			m.swarm.traffic.FromFar += r.Bytes
+			m.node.traffic.FromFar += r.Bytes
 		}
 		n.traffic.ToPeers += r.Bytes
 		if o := m.swarm.members[n]; o != nil {

@@ -163,6 +163,7 @@ type ZoneView struct {
 	Zone           string
 	Members, Seeds int
 	Gateways       int
+	Traffic        Traffic // of those members
 }
 
 // SwarmDetail is one swarm with a page of its members.
@@ -223,6 +224,7 @@ func (sw *swarm) zones() []ZoneView {
 		if m.gate {
 			z.Gateways++
 		}
+		z.Traffic.add(m.traffic)
 	}
 	zones := make([]ZoneView, 0, len(of))
 	for _, z := range of {

@@ -64,11 +64,15 @@ func TestViewSwarm(t *testing.T) {
 	_, span := layoutOf(t).Span(lease.Pieces)
 
 	v, _ = s.core.ViewSwarm(s.blob, scheduler.Page{})
-	if want := (scheduler.Traffic{FromPeers: 1000, FromOrigin: span}); v.Traffic != want {
+	if want := (scheduler.Traffic{FromPeers: 1000, FromFar: 1000, FromOrigin: span}); v.Traffic != want {
 		t.Errorf("traffic %+v, want %+v", v.Traffic, want)
 	}
-	if want := []scheduler.ZoneView{{Zone: "a", Members: 1, Gateways: 1}, {Zone: "b", Members: 1, Gateways: 1}}; !slices.Equal(v.Zones, want) {
+	of := []scheduler.Traffic{{ToPeers: 1000}, v.Traffic} // of a, and of b, which is all that was received
+	if want := []scheduler.ZoneView{{Zone: "a", Members: 1, Gateways: 1, Traffic: of[0]}, {Zone: "b", Members: 1, Gateways: 1, Traffic: of[1]}}; !slices.Equal(v.Zones, want) {
 		t.Errorf("zones %+v, want %+v", v.Zones, want)
+	}
+	if got, want := s.core.ViewZones(), []scheduler.PeersOfZone{{Zone: "a", Peers: 1, Traffic: of[0]}, {Zone: "b", Peers: 1, Traffic: of[1]}}; !slices.Equal(got, want) {
+		t.Errorf("of all swarms: zones %+v, want %+v", got, want)
 	}
 	if v.Size != sceneSize || len(v.Members) != v.SwarmView.Members || v.Held != int64(v.Members[0].Have.Count()+v.Members[1].Have.Count()) {
 		t.Errorf("size %d, members %d of %d, held %d", v.Size, len(v.Members), v.SwarmView.Members, v.Held)

@@ -2,6 +2,7 @@
 // nobody else, changes nothing, and writes what it is told as text, never as HTML.
 import { $, bar, bytes, cell, failing, link, row, set, share, short, shortPeer } from './dom.js';
 import { checkTable, imagePage, imageTable, troubleTables } from './told.js';
+import { zoneTable } from './zones.js';
 
 const api = '/api/v1';
 const keep = 240;       // samples of the chart
@@ -72,6 +73,8 @@ function route(e) {
     if ($(id).closest('section').hidden) $(id).replaceChildren(); // what is not looked at takes no room
   }
   $('overview').hidden = false;
+  $('home').hidden = at !== '';
+  document.body.classList.toggle('elsewhere', at !== ''); // a phone has no room for the overview there
   $('login').hidden = true;
   for (const a of document.querySelectorAll('nav a')) {
     if (a.hash === (location.hash || '#/')) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
@@ -156,7 +159,7 @@ function overview(s) {
   set('pulls', String(r.pulls));
   set('failedPulls', r.pulls ? r.failedPulls + ' failed, of ' + r.images + (r.images === 1 ? ' image' : ' images') : 'since yesterday');
   set('refusals', String(r.refusals));
-  set('verify', r.verifyFailures ? r.verifyFailures + ' times bytes were false' : 'no bytes were false');
+  set('verify', r.verifyFailures ? r.verifyFailures + (r.verifyFailures === 1 ? ' time' : ' times') + ' bytes were false' : 'no bytes were false');
   set('failedChecks', String(r.failedChecks));
   set('checks', r.checks ? 'of ' + r.checks : 'none was made');
   $('failedChecks').classList.toggle('bad', r.failedChecks > 0);
@@ -187,6 +190,7 @@ function overview(s) {
     return p;
   });
   $('registries').replaceChildren(...lines.slice(0, 8));
+  if (!$('home').hidden) zoneTable('zoneRows', t.zones, (z) => [z.peers]);
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
@@ -215,11 +219,9 @@ function drawFlow() {
   };
   area((f) => f.origin, () => 0, colour('--leased'));
   area((f) => f.origin + f.peers, (f) => f.origin, colour('--have'));
-  if (most > 1) {
-    c.fillStyle = colour('--quiet');
-    c.font = '12px system-ui, sans-serif';
-    c.fillText('at most ' + bytes(most) + '/s in ' + Math.ceil(flow.length / 60) + ' min', 8, 16);
-  }
+  c.fillStyle = colour('--quiet');
+  c.font = '12px system-ui, sans-serif';
+  c.fillText(most > 1 ? 'at most ' + bytes(most) + '/s in ' + Math.ceil(flow.length / 60) + ' min' : 'nothing has moved since this page was opened', 8, 16);
 }
 
 function swarmTable(swarms) {
@@ -245,17 +247,13 @@ function runs(text, each) {
 }
 
 function swarmPage(w) {
-  if (!w) { set('swarmText', 'No connected peer holds or wants this blob.'); $('memberRows').replaceChildren(); return; }
+  if (!w) { set('swarmText', 'No connected peer holds or wants this blob.'); $('memberRows').replaceChildren(); zoneTable('flowRows', [], () => []); return; }
   set('swarmTitle', w.digest);
   set('swarmText', bytes(w.size) + ' in ' + w.pieces + ' pieces. ' + w.members + ' members, ' + w.seeds + ' have all; ' + bytes(w.bytes.peers) +
     ' came from peers and ' + bytes(w.bytes.origin) + ' from the registry' + (w.size > 0 ? ' (' + (w.bytes.origin / w.size).toFixed(2) + ' copies).' : '.'));
   const members = [...w.memberItems].sort((a, b) => (a.zone || '').localeCompare(b.zone || '') || b.have - a.have || a.peer.localeCompare(b.peer));
   drawHeat(w, members);
-  $('zones').replaceChildren(...w.zones.filter((z) => z.zone).map((z) => {
-    const li = document.createElement('li');
-    li.textContent = z.zone + ': ' + z.members + ' members, ' + z.seeds + ' have all, ' + z.gateways + ' fetch for it';
-    return li;
-  }));
+  zoneTable('flowRows', w.zones, (z) => [z.members, z.seeds, z.gateways]);
   $('memberRows').replaceChildren(...members.slice(0, 200).map((m) => {
     const state = m.doubted ? 'doubted' : m.stalled ? 'stalled' : m.seed ? 'has all' : 'pulling';
     return row(cell(shortPeer(m.peer)), cell(m.node || '–'), cell(m.zone || '–'), cell(state + (m.gateway ? ', gateway' : ''), m.doubted || m.stalled ? 'bad' : ''), cell(m.have + '/' + m.pieces, 'n'),

@@ -33,3 +33,21 @@ export function bar(part, whole, of) {
   return td;
 }
 export const failing = (state) => state === 'failed' || state === 'cancelled' ? 'bad' : '';
+
+// bars draws spans over the whole of something, such as a pull's time; the shortest can still be seen.
+export function bars(spans, whole) {
+  const space = $('drawing').namespaceURI, svg = document.createElementNS(space, 'svg');
+  svg.setAttribute('viewBox', '0 0 1000 10');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  svg.setAttribute('aria-hidden', 'true'); // the cells beside it say the same
+  for (const [from, to, name] of spans) {
+    const r = document.createElementNS(space, 'rect'), x = Math.min(994, 1000 * from / whole);
+    r.setAttribute('x', x);
+    r.setAttribute('width', Math.max(name === 'waits' ? 0 : 6, Math.min(1000, 1000 * to / whole) - x));
+    r.setAttribute('y', name === 'waits' ? 4 : 0);
+    r.setAttribute('height', name === 'waits' ? 2 : 10);
+    r.setAttribute('class', name);
+    svg.append(r);
+  }
+  return svg;
+}

@@ -1,5 +1,5 @@
 // The views of what nodes have told: pulls of images, what went wrong, checks.
-import { $, bytes, cell, link, row, set, short, shortNode } from './dom.js';
+import { $, bars, bytes, cell, link, row, set, short, shortNode } from './dom.js';
 
 const seconds = (ms) => ms < 1000 ? ms + ' ms' : (ms / 1000).toFixed(ms < 10000 ? 2 : 1) + ' s';
 const rowsMost = 200;   // of checks that are shown, those that failed first
@@ -74,22 +74,11 @@ function parts(b, whole) {
   return all;
 }
 
-// bars draws spans of time over the whole of it; the shortest can still be seen.
-function bars(spans, whole) {
-  const space = $('drawing').namespaceURI, svg = document.createElementNS(space, 'svg');
-  svg.setAttribute('viewBox', '0 0 1000 10');
-  svg.setAttribute('preserveAspectRatio', 'none');
-  svg.setAttribute('aria-hidden', 'true'); // the cells beside it say the same
-  for (const [from, to, name] of spans) {
-    const r = document.createElementNS(space, 'rect'), x = Math.min(994, 1000 * from / whole);
-    r.setAttribute('x', x);
-    r.setAttribute('width', Math.max(name === 'waits' ? 0 : 6, Math.min(1000, 1000 * to / whole) - x));
-    r.setAttribute('y', name === 'waits' ? 4 : 0);
-    r.setAttribute('height', name === 'waits' ? 2 : 10);
-    r.setAttribute('class', name);
-    svg.append(r);
-  }
-  return svg;
+// fill puts rows into a table that a phone shows as a list: each cell knows its heading.
+function fill(id, rows) {
+  const heads = [...$(id).closest('table').querySelectorAll('th')].map((th) => th.textContent);
+  for (const tr of rows) [...tr.cells].forEach((td, i) => { td.dataset.of = heads[i]; });
+  $(id).replaceChildren(...rows);
 }
 
 const onNodes = (i) => i.nodes.map(shortNode).join(', ') + (i.moreNodes ? ' and others' : '');
@@ -101,15 +90,15 @@ export function troubleTables(incidents) {
   $('refusalTable').hidden = refusals.length === 0;
   $('falseTable').hidden = verify.length === 0;
   const about = (i) => cell(i.about.replace(/sha256:(.{12}).*/, '$1'));
-  $('refusalRows').replaceChildren(...refusals.map((i) => row(about(i), cell(i.status ? String(i.status) : '–', 'bad'), cell(i.reason, 'text'), cell(i.advice || '', 'text'),
+  fill('refusalRows', refusals.map((i) => row(about(i), cell(i.status ? String(i.status) : '–', 'bad'), cell(i.reason, 'text'), cell(i.advice || '', 'text'),
     cell(String(i.times), 'n'), cell(onNodes(i), 'text'), cell(clock(i.last)))));
-  $('falseRows').replaceChildren(...verify.map((i) => row(about(i), cell(i.reason, 'text'), cell(String(i.times), 'n'), cell(onNodes(i), 'text'), cell(clock(i.last)))));
+  fill('falseRows', verify.map((i) => row(about(i), cell(i.reason, 'text'), cell(String(i.times), 'n'), cell(onNodes(i), 'text'), cell(clock(i.last)))));
 }
 
 export function checkTable(runs) {
   $('noChecks').hidden = runs.length > 0;
   set('moreChecks', runs.length > rowsMost ? '… and ' + (runs.length - rowsMost) + ' more nodes; p2pctl check ls lists all.' : '');
-  $('checkRows').replaceChildren(...runs.slice(0, rowsMost).map((c) => {
+  fill('checkRows', runs.slice(0, rowsMost).map((c) => {
     const found = add('ul', '', 'findings');
     for (const f of c.findings) {
       const li = add('li');
