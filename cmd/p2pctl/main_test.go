@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(asProgram) {
 	case "scheduler":
 		os.Exit(daemon.HubMain(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	case "p2pctl":
+		os.Exit(ctl.Main(context.Background(), append([]string{"p2pctl"}, os.Args[1:]...), os.Stdout, os.Stderr))
 	case "p2pd":
 		os.Exit(daemon.NodeMain(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -94,10 +96,11 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// newCluster starts one. With tcp the scheduler is asked on a port.
-func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
+// newCluster starts one. With tcp the scheduler is asked on a port. more are flags of
+// p2pd.
+func newCluster(t *testing.T, nodes int, tcp bool, more ...string) *cluster {
 	t.Helper()
-	origin := httptest.NewServer(refusing(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+	origin := httptest.NewServer(refusing(ranged(registry.New(registry.Logger(log.New(io.Discard, "", 0))))))
 	t.Cleanup(origin.Close)
 	dir := t.TempDir()
 	c := &cluster{registry: origin.Listener.Addr().String(), server: "unix://" + filepath.Join(dir, "scheduler.sock"), tokenFile: filepath.Join(dir, "token")}
@@ -109,9 +112,11 @@ func newCluster(t *testing.T, nodes int, tcp bool) *cluster {
 		"--preheat-registries", c.registry+"=http://"+c.registry)
 	for i := range nodes {
 		n := node{mirror: freePort(t), socket: filepath.Join(dir, fmt.Sprint("n", i), "p2pd.sock")}
-		startProcess(t, "p2pd", "--mirror-listen", n.mirror, "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",
+		startProcess(t, "p2pd", append([]string{
+			"--mirror-listen", n.mirror, "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",
 			"--peer-advertise", "127.0.0.1", "--http-listen", "127.0.0.1:0", "--store-path", filepath.Dir(n.socket), "--scheduler", at,
-			"--topology-zone", fmt.Sprint("zone-", i%2), "--registries", c.registry+"=http://"+c.registry, "--containerd-socket", "")
+			"--topology-zone", fmt.Sprint("zone-", i%2), "--registries", c.registry + "=http://" + c.registry, "--containerd-socket", "",
+		}, more...)...)
 		c.nodes = append(c.nodes, n)
 	}
 	c.until(t, "all peers are connected", func() bool {

@@ -43,11 +43,15 @@ func TestTheLivePage(t *testing.T) {
 	}
 	b.until("document.getElementById('swarmRows').innerText.includes('" + blob.Hex[:12] + "')")
 	b.until("document.getElementById('saved').textContent === '50 %'")
+	// One node has it from the registry, the other one from another zone.
+	b.until("document.getElementById('zoneRows').rows.length === 2 && document.getElementById('zoneRows').innerText.includes('zone-1')")
+	b.until("[...document.querySelectorAll('#zoneRows rect')].map(r => r.getAttribute('class')).sort().join() === 'far,leased'")
 	b.shoot("swarms.png")
 	b.barriers("swarms")
 	b.eval("location.hash = '#/swarm/" + blob.String() + "'")
 	b.until("document.getElementById('memberRows').rows.length === 2")
 	b.until("document.getElementById('memberRows').innerText.includes('has all')")
+	b.until("document.getElementById('flowRows').rows.length === 2 && document.querySelectorAll('#flowRows rect').length === 2")
 	b.until("document.getElementById('heat').getAttribute('aria-label').includes('100 %')")
 	// The first and the last piece of the first peer are green.
 	b.until(`(() => { const h = document.getElementById('heat'), c = h.getContext('2d'); return [2, h.width - 4].every(x => { const p = c.getImageData(x, 3, 1, 1).data; return p[1] > p[0] + 40 }) })()`)

@@ -59,10 +59,13 @@ func happen(t *testing.T, c *cluster) v1.Hash {
 	return digest
 }
 
-// rot changes a blob on the disk of a node.
+// rot changes a blob on the disk of a node, once it is there: a client has its last
+// byte a moment before it has its name.
 func (c *cluster) rot(t *testing.T, i int, hex string) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(c.nodes[i].socket), "blobs/sha256", hex), os.O_WRONLY, 0)
+	name := filepath.Join(filepath.Dir(c.nodes[i].socket), "blobs/sha256", hex)
+	c.until(t, "the blob is on the disk", func() bool { _, err := os.Stat(name); return err == nil })
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
