@@ -57,7 +57,9 @@ func (c *client) pull(ctx context.Context, b target) Pull {
 		p.Err = err.Error()
 		return p
 	}
-	p.Got = digestOf(sum)
+	if p.Got = digestOf(sum); p.Got != p.Digest { // containerd looks, too
+		p.Err = "the bytes are not those of the digest"
+	}
 	return p
 }
 

@@ -44,7 +44,16 @@ func (s *stage) brokenDisk(i int) string {
 
 // breakDisk has a node's store hear EIO from its disk.
 func (s *stage) breakDisk(i int) (ending, error) {
-	file := s.brokenDisk(i)
+	return s.flag(s.brokenDisk(i))
+}
+
+// misreads is the file that says that a node reads falsely.
+func (s *stage) misreads(i int) string {
+	return filepath.Join(s.Dir, s.Net.Nodes[i].Name+".misread")
+}
+
+// flag makes a file that a process looks for, for as long as a fault lasts.
+func (s *stage) flag(file string) (ending, error) {
 	end := func(context.Context) error { return os.Remove(file) }
 	f, err := os.Create(file)
 	if err != nil {

@@ -37,6 +37,8 @@ func (s *stage) begin(ctx context.Context, step Step) (ending, error) {
 			s.node(i).Kill()
 			return s.startNode(ctx, i)
 		}, s.startNode(ctx, i, "P2PD_FAULT_CORRUPT_UPLOADS=1")
+	case NodeMisread:
+		return s.misread(i)
 	case NodeFreeze:
 		return freeze(s.node(i).PID())
 	case NodeFull:
@@ -108,6 +110,14 @@ func (s *stage) rot(step Step) error {
 		}
 		return errors.Join(err, f.Close())
 	})
+}
+
+// misread has a node read false bytes from the registry.
+func (s *stage) misread(i int) (ending, error) {
+	s.mu.Lock()
+	s.liars[i] = time.Now()
+	s.mu.Unlock()
+	return s.flag(s.misreads(i))
 }
 
 func freeze(pid int) (ending, error) {

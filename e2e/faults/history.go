@@ -18,7 +18,8 @@ type Pull struct {
 	// Quiet is the number of the quiet period that it belongs to; 0: none.
 	Quiet int `json:",omitempty"`
 	// Got is the sum of what was received, by whatever way; empty if the
-	// transfer ended early and nobody had the rest.
+	// transfer ended early and nobody had the rest. Another than Digest is an error
+	// to the client.
 	Got string `json:",omitempty"`
 	// Mirror and Direct are the bytes that came from p2pd and, past it, from
 	// the origin, as containerd goes on there.
@@ -32,6 +33,9 @@ type Pull struct {
 	Err        string `json:",omitempty"`
 }
 
+// misled reports whether the client got all, and it was false.
+func (p Pull) misled() bool { return p.Err != "" && p.Got != "" && p.Got != p.Digest }
+
 // Fault is one that was in force.
 type Fault struct {
 	Kind  Kind
@@ -41,8 +45,8 @@ type Fault struct {
 	Err   string `json:",omitempty"` // it could not be made to happen, or ended
 }
 
-// Quiet is a period without faults in which all nodes pull the same blobs at
-// once.
+// Quiet is a period without faults, or with no other than it says, in which all
+// nodes pull the same blobs at once.
 type Quiet struct {
 	Number int
 	Start  time.Time
@@ -52,6 +56,8 @@ type Quiet struct {
 	Origin int64 // that the origin sent of them
 	// NoScheduler says that every scheduler was down.
 	NoScheduler bool `json:",omitempty"`
+	// Misread says that one of the nodes read falsely.
+	Misread bool `json:",omitempty"`
 }
 
 // Intrusion is a request for private content by somebody who has no right to it.

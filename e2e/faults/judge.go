@@ -13,6 +13,10 @@ const (
 	maxCopies = 1.05
 	// maxCopiesAlone is the same with no scheduler.
 	maxCopiesAlone = 2.0
+	// maxCopiesMisread is the same while one of the nodes reads falsely: what it and
+	// those that believed it have is read again by two, and clients continue at the
+	// origin where their transfers are cut (docs/adr/0017).
+	maxCopiesMisread = 4.0
 	// maxRSS and maxFiles are of a p2pd or a scheduler. The documented bound is
 	// 200 MiB with 16 layers in flight.
 	maxRSS        = 200 << 20
@@ -63,24 +67,30 @@ func judgeBytes(h History) Verdict {
 				p.Node, h.at(p.End), p.Digest, p.Got, p.Mirror, p.Direct)
 		}
 	}
-	caught := make(map[string]int64) // of a process's last life at least
-	for _, s := range h.Samples {
-		caught[s.Process] = max(caught[s.Process], s.FalsePieces)
-	}
-	pieces := int64(0)
-	for _, n := range caught {
-		pieces += n
-	}
-	v.Note = fmt.Sprintf("%d false pieces were caught", pieces)
+	v.Note = fmt.Sprintf("%d false pieces were caught, and %d false blobs",
+		h.most(func(s Sample) int64 { return s.FalsePieces }), h.most(func(s Sample) int64 { return s.FalseBlobs }))
 	return v
+}
+
+// most adds up the most that a sample of each process says of something that is
+// counted for a life of it.
+func (h History) most(of func(Sample) int64) (sum int64) {
+	most := make(map[string]int64)
+	for _, s := range h.Samples {
+		most[s.Process] = max(most[s.Process], of(s))
+	}
+	for _, n := range most {
+		sum += n
+	}
+	return sum
 }
 
 // judgeOrigin is G2: whatever is wrong with p2pd, a pull succeeds if the origin
 // works, and none hangs.
 func judgeOrigin(h History) Verdict {
 	v := Verdict{Promise: "G2", What: "pulls succeed while the origin works", Least: 1}
-	excused := 0
-	for _, p := range h.Pulls {
+	excused, misled := 0, h.misled()
+	for i, p := range h.Pulls {
 		v.Checked++
 		took := p.End.Sub(p.Start)
 		if took > maxPull {
@@ -89,45 +99,81 @@ func judgeOrigin(h History) Verdict {
 		if p.Err == "" {
 			continue
 		}
+		if misled[i] {
+			continue
+		}
 		if h.excuse(p) {
 			excused++
 			continue
 		}
 		v.violated("node %d, %s to %s: %s failed while the origin worked: %s (p2pd: %s)", p.Node, h.at(p.Start), h.at(p.End), p.Digest, p.Err, p.MirrorSaid)
 	}
-	v.Note = fmt.Sprintf("%d failed while the origin did", excused)
+	v.Note = fmt.Sprintf("%d failed while the origin did, %d once because a node had read falsely", excused, len(misled))
 	return v
+}
+
+// misled are the pulls, by their place in the history, that failed because the client
+// saw that the bytes were false, as a node had read them so: what was pulled while one
+// did, and once on each node.
+func (h History) misled() map[int]bool {
+	spoilt := make(map[string]bool) // digests
+	for _, p := range h.Pulls {
+		if h.during(p, aftermath, func(f Fault) bool { return f.Kind == NodeMisread }) {
+			spoilt[p.Digest] = true
+		}
+	}
+	type once struct {
+		node   int
+		digest string
+	}
+	seen, misled := make(map[once]bool), make(map[int]bool)
+	for i, p := range h.Pulls {
+		if key := (once{p.Node, p.Digest}); p.misled() && spoilt[p.Digest] && !seen[key] {
+			seen[key], misled[i] = true, true
+		}
+	}
+	return misled
+}
+
+// during reports whether a pull ran while such a fault was in force, or its aftermath.
+func (h History) during(p Pull, aftermath time.Duration, is func(Fault) bool) bool {
+	return slices.ContainsFunc(h.Faults, func(f Fault) bool {
+		return is(f) && p.Start.Before(f.End.Add(aftermath)) && p.End.After(f.Start)
+	})
 }
 
 // excuse reports whether the origin, or the node's way to it, was broken while a
 // pull ran.
 func (h History) excuse(p Pull) bool {
-	return slices.ContainsFunc(h.Faults, func(f Fault) bool {
-		broken := slices.Contains(originFaults, f.Kind) || f.Kind == NodeCut && slices.Contains(f.Nodes, p.Node)
-		return broken && p.Start.Before(f.End.Add(aftermath)) && p.End.After(f.Start)
+	return h.during(p, aftermath, func(f Fault) bool {
+		return slices.Contains(originFaults, f.Kind) || f.Kind == NodeCut && slices.Contains(f.Nodes, p.Node)
 	})
 }
 
 // judgeOnce is G3.
 func judgeOnce(h History) Verdict {
 	v := Verdict{Promise: "G3", What: fmt.Sprintf("each byte from the origin once (%.2f)", maxCopies), Least: 1}
-	worst := 0.0
+	worst, worstMisread := 0.0, 0.0
 	for _, q := range h.Quiets {
 		if q.Bytes == 0 {
 			continue
 		}
 		v.Checked++
 		copies, most := float64(q.Origin)/float64(q.Bytes), maxCopies
-		if q.NoScheduler {
+		switch {
+		case q.NoScheduler:
 			most = maxCopiesAlone
-		} else {
+		case q.Misread:
+			most, worstMisread = maxCopiesMisread, max(worstMisread, copies)
+		default:
 			worst = max(worst, copies)
 		}
 		if copies > most {
-			v.violated("quiet period %d at %s: the origin sent %.3f copies to %d nodes (no scheduler: %v)", q.Number, h.at(q.Start), copies, q.Nodes, q.NoScheduler)
+			v.violated("quiet period %d at %s: the origin sent %.3f copies to %d nodes (no scheduler: %v, one reads falsely: %v)",
+				q.Number, h.at(q.Start), copies, q.Nodes, q.NoScheduler, q.Misread)
 		}
 	}
-	v.Note = fmt.Sprintf("at most %.3f", worst)
+	v.Note = fmt.Sprintf("at most %.3f; %.3f while a node read falsely", worst, worstMisread)
 	return v
 }
 
@@ -170,21 +216,9 @@ func judgeBounds(h History) Verdict {
 			v.violated("%s at %s: %d bytes in a store of %d", s.Process, h.at(s.At), s.StoreBytes, s.Capacity)
 		}
 	}
-	v.Note = fmt.Sprintf("at most %d MiB, %d files, %d goroutines; %d MiB went past full stores", most.RSS>>20, most.Files, most.Goroutines, relayed(h)>>20)
+	relayed := h.most(func(s Sample) int64 { return s.Relayed })
+	v.Note = fmt.Sprintf("at most %d MiB, %d files, %d goroutines; %d MiB went past full stores", most.RSS>>20, most.Files, most.Goroutines, relayed>>20)
 	return v
-}
-
-// relayed is how many bytes went past stores without room, as far as samples
-// have seen.
-func relayed(h History) (sum int64) {
-	most := make(map[string]int64)
-	for _, s := range h.Samples {
-		most[s.Process] = max(most[s.Process], s.Relayed)
-	}
-	for _, n := range most {
-		sum += n
-	}
-	return sum
 }
 
 // judgeSchedulers is G7: pulls that run while no scheduler does, or not all do, succeed.
@@ -195,8 +229,8 @@ func judgeSchedulers(h History) Verdict {
 			return slices.Contains(kinds, f.Kind) && !p.Start.Before(f.Start) && !p.End.After(f.End)
 		})
 	}
-	one := 0
-	for _, p := range h.Pulls {
+	one, misled := 0, h.misled()
+	for i, p := range h.Pulls {
 		switch {
 		case inOneOf(p, SchedulersKill, SchedulersCut, everyScheduler):
 			v.Checked++
@@ -205,7 +239,7 @@ func judgeSchedulers(h History) Verdict {
 		default:
 			continue
 		}
-		if p.Err != "" && !h.excuse(p) {
+		if p.Err != "" && !misled[i] && !h.excuse(p) {
 			v.violated("node %d at %s: %s failed: %s", p.Node, h.at(p.Start), p.Digest, p.Err)
 		}
 	}

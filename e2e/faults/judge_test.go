@@ -22,13 +22,16 @@ func good() History {
 			{Node: 1, Digest: "d", Size: 10, Start: at(1), End: at(2), Got: "d", Mirror: 10, MirrorEnded: true, MirrorGot: "d"},
 			{Node: 2, Digest: "d", Size: 10, Start: at(31), End: at(32), Got: "d", Mirror: 4, Direct: 6},
 			{Node: 2, Digest: "d", Size: 10, Start: at(51), End: at(52), Mirror: 4, Err: "500"},
+			{Node: 2, Digest: "e", Size: 10, Start: at(81), End: at(82), Mirror: 9, Direct: 1, Got: "x", Err: "false"},
+			{Node: 2, Digest: "e", Size: 10, Start: at(92), End: at(93), Got: "e", Mirror: 10, MirrorEnded: true, MirrorGot: "e"},
 		},
 		Faults: []Fault{
 			{Kind: SchedulersKill, Start: at(30), End: at(35)},
 			{Kind: OriginErrors, Start: at(50), End: at(55)},
 			{Kind: NodeCut, Nodes: []int{1}, Start: at(60), End: at(65)},
+			{Kind: NodeMisread, Nodes: []int{1}, Start: at(80), End: at(85)},
 		},
-		Quiets:     []Quiet{{Number: 1, Start: at(70), End: at(71), Nodes: 2, Bytes: 100, Origin: 104}, {Number: 2, Bytes: 100, Origin: 190, NoScheduler: true}},
+		Quiets:     []Quiet{{Number: 1, Start: at(70), End: at(71), Nodes: 2, Bytes: 100, Origin: 104}, {Number: 2, Bytes: 100, Origin: 190, NoScheduler: true}, {Number: 3, Bytes: 100, Origin: 300, Misread: true}},
 		Intrusions: []Intrusion{{As: "nobody", Status: 401}, {As: "the owner", Status: 200, Rightful: true}},
 		Samples:    []Sample{{Process: "n1", RSS: 50 << 20, Files: 20, Goroutines: 100, StoreBytes: 5, Capacity: 10}},
 	}
@@ -54,11 +57,17 @@ func TestJudges(t *testing.T) {
 		"other bytes end well":                   {func(h *History) { h.Pulls[0].MirrorGot = "x" }, []string{"G1"}},
 		"other bytes in the end":                 {func(h *History) { h.Pulls[1].Got = "x" }, []string{"G1"}},
 		"a failure in peace":                     {func(h *History) { h.Pulls[0].Err, h.Pulls[0].Got = "no", "" }, []string{"G2"}},
-		"a failure long after the origin's":      {func(h *History) { h.Pulls[2].Start, h.Pulls[2].End = at(80), at(81) }, []string{"G2"}},
+		"a failure long after the origin's":      {func(h *History) { h.Pulls[2].Start, h.Pulls[2].End = at(70), at(71) }, []string{"G2"}},
 		"a failure of another node than was cut": {func(h *History) { h.Pulls[2].Start, h.Pulls[2].End = at(61), at(62) }, []string{"G2"}},
 		"a hang":                                 {func(h *History) { h.Pulls[1].End = at(95) }, []string{"G2", "G7"}},
 		"two copies":                             {func(h *History) { h.Quiets[0].Origin = 200 }, []string{"G3"}},
 		"three copies without a scheduler":       {func(h *History) { h.Quiets[1].Origin = 300 }, []string{"G3"}},
+		"five copies while a node reads falsely": {func(h *History) { h.Quiets[2].Origin = 500 }, []string{"G3"}},
+		"false bytes that nobody had read so":    {func(h *History) { h.Faults = h.Faults[:3] }, []string{"G2"}},
+		"false bytes of another blob":            {func(h *History) { h.Pulls[0].Got, h.Pulls[0].Err = "x", "false" }, []string{"G2"}},
+		"false bytes a second time":              {func(h *History) { h.Pulls[4] = h.Pulls[3] }, []string{"G2"}},
+		"false bytes that p2pd ends well":        {func(h *History) { h.Pulls[3].MirrorEnded, h.Pulls[3].MirrorGot = true, "x" }, []string{"G1"}},
+		"no false bytes, but a failure":          {func(h *History) { h.Pulls[3].Got = "" }, []string{"G2"}},
 		"no quiet at all":                        {func(h *History) { h.Quiets = nil }, []string{"G3"}},
 		"private content for nobody":             {func(h *History) { h.Intrusions[0].Status = 206 }, []string{"G4"}},
 		"nothing private to be had":              {func(h *History) { h.Intrusions[1].Status = 503 }, []string{"G4"}},
@@ -134,10 +143,14 @@ func TestPlan(t *testing.T) {
 	}
 	kinds := make(map[Kind]int)
 	of := make(map[[2]int]int)
+	misread := make(map[int][]int)
 	for _, s := range plan {
 		kinds[s.Kind]++
 		if s.At < 0 || s.At+s.For > stormLength || s.For < shortest {
 			t.Errorf("%+v is not in its storm", s)
+		}
+		if s.Kind == NodeMisread {
+			misread[s.Round/apart] = append(misread[s.Round/apart], s.Node)
 		}
 		if s.Kind == NodeCorrupt && s.Round != rounds-1 {
 			t.Errorf("%+v comes too early", s)
@@ -148,7 +161,13 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range slices.Concat(nodeFaults, schedulerFaults, schedulersFaults, originFaults, []Kind{NodeCorrupt}) {
+	for part, nodes := range misread {
+		slices.Sort(nodes)
+		if some := slices.Compact(nodes); len(some) > misreadersMost {
+			t.Errorf("nodes %v read falsely in the part %d", some, part)
+		}
+	}
+	for _, k := range slices.Concat(nodeFaults, schedulerFaults, schedulersFaults, originFaults, []Kind{NodeCorrupt, NodeMisread}) {
 		if kinds[k] == 0 {
 			t.Errorf("no %s in %d rounds", k, rounds)
 		}

@@ -23,6 +23,8 @@ const (
 	// intrudeEvery is how often somebody asks for what he may not have.
 	intrudeEvery = 1500 * time.Millisecond
 	atOnce       = 3 // blobs of one image, as containerd has it
+	// backOff is how long a kubelet waits before it pulls again what was false.
+	backOff = 10 * time.Second
 )
 
 // catalog is what there is to pull. It is safe for concurrent use.
@@ -70,16 +72,22 @@ func targets(i lab.Image) (manifest target, blobs []target) {
 	return target{i.Repository, "manifests", i.Digest, i.Manifest}, blobs
 }
 
-// pullImage pulls a manifest and then all that it lists.
+// pullImage pulls a manifest and then all that it lists, and once again what was
+// false.
 func (s *stage) pullImage(ctx context.Context, c *client, image lab.Image, quiet int) {
 	manifest, blobs := targets(image)
 	one := func(t target) {
-		p := c.pull(ctx, t)
-		if ctx.Err() != nil && p.Err != "" {
-			return // the run has been ended
+		for try := range 2 {
+			p := c.pull(ctx, t)
+			if ctx.Err() != nil && p.Err != "" {
+				return // the run has been ended
+			}
+			p.Quiet = quiet
+			s.rec.add(p)
+			if !p.misled() || try > 0 || !sleep(ctx, backOff) {
+				return
+			}
 		}
-		p.Quiet = quiet
-		s.rec.add(p)
 	}
 	one(manifest)
 	var g errgroup.Group

@@ -20,6 +20,7 @@ const (
 	NodeReject     Kind = "node-reject"     // it is told that there is no way to other nodes
 	NodeSlow       Kind = "node-slow"       // its link has a fiftieth of the rate
 	NodeCorrupt    Kind = "node-corrupt"    // it sends its neighbours false bytes
+	NodeMisread    Kind = "node-misread"    // it reads false bytes from the registry, and does not know
 	NodeFull       Kind = "node-full"       // something else fills its disk, and goes on as its store gives way
 	NodeLossy      Kind = "node-lossy"      // some of its packets are lost, in either direction
 	NodeLate       Kind = "node-late"       // its link is slower, and packets wait long in its queues
@@ -67,6 +68,10 @@ const (
 	shortest, longest = 2 * time.Second, 9 * time.Second
 	// stormFaults is how many there are of nodes in a storm.
 	stormFaults = 4
+	// misreadersMost is how many nodes read falsely within apart rounds: they are put
+	// out for minutes, and the others must be enough to show anything.
+	misreadersMost = 2
+	apart          = int(shunned / roundLength)
 )
 
 // Step is one fault of a plan.
@@ -81,10 +86,12 @@ type Step struct {
 
 // Plan draws the faults of a run. The same seed gives the same plan. In every
 // round there are faults of several nodes, of each one at a time, and mostly one
-// of one scheduler or all, and one of the origin; liars come in the last round, for the
-// others keep away from them for minutes.
+// of one scheduler or all, and one of the origin. In some another node reads falsely. Liars
+// come in the last round, for the others keep away from them for minutes.
 func Plan(seed uint64, nodes, rounds int) []Step {
 	rng := rand.New(rand.NewPCG(seed, 0x6661756c7473))
+	misreads := rand.New(rand.NewPCG(seed, 0x6d697372656164)) // the other faults are as they were before there was this one
+	misread := make(map[int]int)                              // node to round
 	var plan []Step
 	for round := range rounds {
 		perm := rng.Perm(nodes)
@@ -98,6 +105,10 @@ func Plan(seed uint64, nodes, rounds int) []Step {
 		if rng.IntN(3) > 0 {
 			plan = append(plan, draw(rng, round, pick(rng, originFaults), -1))
 		}
+		if last := perm[nodes-1]; round < rounds-1 && misreads.IntN(2) == 0 && mayMisread(misread, last, round) {
+			misread[last] = round
+			plan = append(plan, draw(misreads, round, NodeMisread, last))
+		}
 		if round == rounds-1 {
 			// For as long as there is load, so that somebody meets it.
 			plan = append(plan, Step{Round: round, Kind: NodeCorrupt, Node: perm[nodes-1], At: 0, For: stormLength, Seed: rng.Uint64()})
@@ -107,6 +118,17 @@ func Plan(seed uint64, nodes, rounds int) []Step {
 		return int(time.Duration(a.Round-b.Round)*roundLength + a.At - b.At)
 	})
 	return plan
+}
+
+// mayMisread reports whether a node may read falsely, by who did when.
+func mayMisread(when map[int]int, node, round int) bool {
+	others := 0
+	for n, r := range when {
+		if n != node && round-r <= apart {
+			others++
+		}
+	}
+	return others < misreadersMost
 }
 
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }

@@ -81,7 +81,28 @@ func (s *stage) round(ctx context.Context, cat *catalog, private lab.Image, seed
 		return err
 	}
 	sleep(ctx, calm)
-	return s.quiet(ctx, cat, round+1, false)
+	for _, p := range steps {
+		if p.Round == round && p.Kind == NodeMisread {
+			if err := s.quietMisread(ctx, cat, round+1, p.Node); err != nil {
+				return err
+			}
+		}
+	}
+	return s.quiet(ctx, cat, Quiet{Number: round + 1}, -1)
+}
+
+// quietMisread is a quiet period with nothing wrong but that a node reads falsely.
+func (s *stage) quietMisread(ctx context.Context, cat *catalog, number, node int) error {
+	f := Fault{Kind: NodeMisread, Nodes: []int{node}, Start: time.Now()}
+	end, err := s.misread(node)
+	if err != nil {
+		return err
+	}
+	err = s.quiet(ctx, cat, Quiet{Number: number, Misread: true}, node)
+	err = errors.Join(err, end(ctx))
+	f.End = time.Now()
+	s.rec.add(f)
+	return err
 }
 
 // noScheduler is a last quiet period, with none of the schedulers.
@@ -90,15 +111,16 @@ func (s *stage) noScheduler(ctx context.Context, cat *catalog, number int) error
 		s.scheduler(i).Kill()
 	}
 	f := Fault{Kind: everyScheduler, Start: time.Now()}
-	err := s.quiet(ctx, cat, number, true)
+	err := s.quiet(ctx, cat, Quiet{Number: number, NoScheduler: true}, -1)
 	f.End = time.Now()
 	s.rec.add(f)
 	return err
 }
 
 // quiet has all nodes pull a new image at once, but for those that others keep
-// away from because they have lied.
-func (s *stage) quiet(ctx context.Context, cat *catalog, number int, noScheduler bool) error {
+// away from because they have lied. These, besides one that is named, pull it after
+// all others.
+func (s *stage) quiet(ctx context.Context, cat *catalog, q Quiet, besides int) error {
 	image, err := cat.publish(ctx, "quiet/app", quietImage)
 	if err != nil {
 		return err
@@ -107,14 +129,16 @@ func (s *stage) quiet(ctx context.Context, cat *catalog, number int, noScheduler
 	if err != nil {
 		return err
 	}
-	q := Quiet{Number: number, Start: time.Now(), Bytes: image.Bytes, NoScheduler: noScheduler}
+	q.Start, q.Bytes = time.Now(), image.Bytes
 	var g errgroup.Group
+	var out []int
 	for i := range s.nodes {
-		if at, lied := s.liars[i]; lied && time.Since(at) < shunned {
+		if at, lied := s.liars[i]; lied && time.Since(at) < shunned && i != besides {
+			out = append(out, i)
 			continue
 		}
 		q.Nodes++
-		g.Go(func() error { s.pullImage(ctx, newClient(s.Lab, i), image, number); return nil })
+		g.Go(func() error { s.pullImage(ctx, newClient(s.Lab, i), image, q.Number); return nil })
 	}
 	_ = g.Wait() // there are no errors
 	q.End = time.Now()
@@ -126,5 +150,8 @@ func (s *stage) quiet(ctx context.Context, cat *catalog, number int, noScheduler
 		q.Origin += tally.BytesByBlob[b.Digest]
 	}
 	s.rec.add(q)
+	for _, i := range out {
+		s.pullImage(ctx, newClient(s.Lab, i), image, q.Number)
+	}
 	return ctx.Err()
 }

@@ -48,7 +48,7 @@ type stage struct {
 	mu         sync.Mutex // guards what follows
 	schedulers []*lab.Daemon
 	nodes      []*lab.Daemon
-	liars      map[int]time.Time // when they were last started as such
+	liars      map[int]time.Time // when they last began to lie, or to read falsely
 }
 
 // newStage starts a registry, some schedulers and a p2pd on each node, each with its
@@ -101,7 +101,7 @@ func (s *stage) mount(ctx context.Context, i int) error {
 // startNode starts p2pd on a node, or starts it again.
 func (s *stage) startNode(ctx context.Context, i int, env ...string) error {
 	d, err := s.StartNode(ctx, i, append([]string{
-		"P2PD_SCHEDULER=" + s.doors(), s.nodeClocks[i].Env(), "P2PD_FAULT_STORE_EIO=" + s.brokenDisk(i),
+		"P2PD_SCHEDULER=" + s.doors(), s.nodeClocks[i].Env(), "P2PD_FAULT_STORE_EIO=" + s.brokenDisk(i), "P2PD_FAULT_MISREAD=" + s.misreads(i),
 		"P2PD_DISCOVERY_BOOTSTRAP=" + s.PeerAddress((i+1)%s.Nodes), "P2PD_MIRROR_DRAIN=3s", "P2PD_ACCESS_MODES=" + lab.RegistryHost + "=basic", "P2PD_STORE_CAPACITY=" + fmt.Sprint(int64(diskSize)), "P2PD_STORE_KEEP_FREE=8MiB",
 	}, env...)...)
 	s.mu.Lock()

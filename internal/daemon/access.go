@@ -115,12 +115,12 @@ type granted struct {
 
 func (g granted) Blob(d piece.Digest) (peer.Source, error) {
 	s, err := g.v.Blob(g.repo.Host, g.repo.Name, d)
-	return g.gate.traced(s, d, known(err))
+	return g.gate.traced(misreading(s), d, known(err))
 }
 
 func (g granted) Manifest(d piece.Digest) (peer.Source, error) {
 	s, err := g.v.Manifest(g.repo.Host, g.repo.Name, d)
-	return g.gate.traced(s, d, known(err))
+	return g.gate.traced(misreading(s), d, known(err))
 }
 
 // metrics count decisions. None of them says whose, or about what.

@@ -15,4 +15,8 @@ func TestNoFaults(t *testing.T) {
 	if faulty(h) != peer.Handler(h) {
 		t.Error("the handler is wrapped")
 	}
+	t.Setenv("P2PD_FAULT_MISREAD", t.TempDir())
+	if misreading(nil) != nil {
+		t.Error("the source is wrapped")
+	}
 }
