@@ -54,6 +54,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		if !errors.Is(err, ErrNotHeld) {
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
+		if p.falsely.is(ref.Digest, time.Now()) {
+			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), errFalse)
+		}
 		if ref.Source != nil && p.full.is(ref.Digest, time.Now()) {
 			return p.relay(ctx, ref, ErrNoSpace)
 		}

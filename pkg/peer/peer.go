@@ -53,7 +53,8 @@ type Peer struct {
 	// patientLeases are the reads from origins of downloads that nobody reads
 	// (preheat.go).
 	patientLeases atomic.Int64
-	full          full // blobs for which the disk has no room
+	full          lately // blobs for which the disk has no room
+	falsely       lately // blobs that are false as this node reads them
 	unheard       unheard
 	ticketless    sync.Once // guards a warning
 	// arrived is how many bytes have come in, of all blobs, verified or not.

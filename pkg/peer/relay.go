@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"sync"
-	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -174,37 +172,3 @@ func (r *relay) close() {
 	r.body, r.buf, r.start, r.end = nil, nil, 0, 0
 }
 
-const (
-	// fullFor is how long a blob is relayed at once whose download ran out of
-	// room half-way: to begin it again would end the same, each time with a
-	// body that is cut.
-	fullFor = time.Minute
-	// maxFull bounds the blobs that are remembered so.
-	maxFull = 256
-)
-
-// full are the blobs that the disk ran full, or failed, under. The zero value is ready.
-type full struct {
-	mu    sync.Mutex // guards what follows
-	until map[piece.Digest]time.Time
-}
-
-func (f *full) add(d piece.Digest, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.until == nil || len(f.until) >= maxFull {
-		f.until = make(map[piece.Digest]time.Time)
-	}
-	f.until[d] = now.Add(fullFor)
-}
-
-func (f *full) is(d piece.Digest, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t, ok := f.until[d]
-	if ok && now.After(t) {
-		delete(f.until, d)
-		return false
-	}
-	return ok
-}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,7 +75,7 @@ func (d *download) distrust(err error) {
 	d.note(journal.False, "the pieces do not add up to the blob: %d are of neighbours, %d were on the disk", len(d.suppliers), d.resumed.Count())
 	d.log.Warn("the pieces do not add up to the blob", "err", err, "fromPeers", len(d.suppliers))
 	if int(d.trust.in) >= maxRepairs || d.ref.Source == nil {
-		d.fail(fmt.Errorf("blob is false at its origin: %w", err))
+		d.giveUpFalse(err)
 		return
 	}
 	d.committing = false
@@ -92,6 +93,22 @@ func (d *download) distrust(err error) {
 	}
 	d.board.update(func() { d.board.generation++ })
 	d.retract()
+}
+
+// errFalse is for a blob that is false as this node reads it.
+var errFalse = errors.New("blob is false at its origin")
+
+// giveUpFalse ends the download: the origin is wrong, or what this node reads of it.
+// Nothing of it is kept, or the next client would be given it; and who asks soon is
+// told so before its first byte, and gets the origin's own.
+func (d *download) giveUpFalse(err error) {
+	for i := range d.have.All() {
+		if err := d.ingest.Forget(i); err != nil {
+			d.log.Warn("forget piece", "piece", i, "err", err)
+		}
+	}
+	d.p.falsely.add(d.ref.Digest, time.Now())
+	d.fail(fmt.Errorf("%w: %w", errFalse, err))
 }
 
 // stopAll voids what is under way.
@@ -158,7 +175,7 @@ func (d *download) compare(n *neighbour) {
 		return
 	}
 	d.trust.compared = n.peer.ID
-	now, same := time.Now(), int64(0)
+	now, same, wrong := time.Now(), int64(0), false
 	for i := range d.layout.Count() {
 		claim := d.ingest.Claim(i)
 		switch {
@@ -166,7 +183,11 @@ func (d *download) compare(n *neighbour) {
 			d.got(i, claim, &same, now)
 		case d.have.Has(i):
 			d.hide(i)
+			wrong = true
 		}
+	}
+	if wrong { // readers may have been given it since the blob was found false
+		d.board.update(func() { d.board.generation++ })
 	}
 	d.note(journal.Repaired, "%s has the whole blob: %d bytes here are the same", n.peer.ID, same)
 }

@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -118,5 +119,77 @@ func TestAFalseReadWithoutAScheduler(t *testing.T) {
 		if found == 0 {
 			t.Error("nobody had a false blob: the test shows nothing")
 		}
+		c.StartScheduler() // those who gave false pieces are shunned: enough others are left
+		before := c.Origin.Bytes()
+		next := c.Origin.Add(content(11, size))
+		insist(t, c.Nodes[1:], next, size, nil)
+		atMost(t, "copies of the next image, with a scheduler", float64(c.Origin.Bytes()-before)/size, 1.05)
 	})
+}
+
+// A client of the node that reads falsely comes again at once, while the node still
+// shows what it read itself: its transfer must not end well when others have the
+// blob right, as it has been given false bytes. It gets the blob in the end, or is
+// told before the first byte that it should go to the origin.
+func TestWhoReadFalselyGivesNobodyAFalseEnd(t *testing.T) {
+	const size = 16 * mib
+	for seed := range uint64(6) {
+		synctest.Test(t, func(t *testing.T) {
+			c := lab(t, 5, func(cfg *peertest.Config) { cfg.Seed = seed })
+			d, bad := c.Origin.Add(content(10, size)), c.Nodes[0]
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() { insist(t, c.Nodes[1:], d, size, nil) })
+			ref := bad.Ref(d, size)
+			ref.Source = liar{ref.Source}
+			for tries := 1; ; tries++ {
+				content, err := bad.Peer.Open(ctx, ref)
+				if err != nil && ctx.Err() == nil {
+					t.Logf("told at try %d: %v", tries, err)
+					break
+				}
+				if err != nil {
+					t.Errorf("after %d tries: %v", tries, err)
+					break
+				}
+				sum := sha256.New()
+				_, err = content.WriteRange(ctx, sum, 0, size)
+				_ = content.Close()
+				if err != nil {
+					continue
+				}
+				if got := piece.Digest(sum.Sum(nil)); got != d {
+					t.Errorf("try %d ended well with %s", tries, got.Short())
+				}
+				t.Logf("right at try %d", tries)
+				break
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// The swarm moves to another scheduler while the false pieces spread. Nodes tell that
+// one what they have read themselves, so that whose they were is found there.
+func TestAFalseReadIsFoundByTheNextScheduler(t *testing.T) {
+	const size = 32 * mib
+	for seed := range uint64(3) {
+		synctest.Test(t, func(t *testing.T) {
+			c := lab(t, 8, func(cfg *peertest.Config) { cfg.Seed = seed })
+			d := c.Origin.Add(content(10, size))
+			time.AfterFunc(2500*time.Millisecond, func() {
+				c.StopScheduler()
+				c.StartScheduler()
+			})
+			took, failed := insist(t, c.Nodes, d, size, map[*peertest.Node]bool{c.Nodes[0]: true})
+			t.Logf("took %v, %.2f copies, %d pulls failed", took, copies(c, size), failed)
+			atMost(t, "copies from the origin", copies(c, size), 4)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if diff := cmp.Diff([]scheduler.PeerID{c.Nodes[0].ID}, c.Expelled()); diff != "" {
+				t.Errorf("put out (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
