@@ -112,7 +112,7 @@ func drawEvent(t *rapid.T) scheduler.Event {
 		}
 	case kindDispute:
 		return scheduler.Dispute{
-			Peer: "me", Digest: d, Settled: rapid.Bool().Draw(t, "settled"), Pieces: slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.IntRange(0, math.MaxInt32), 0, 5, rapid.ID[int]).Draw(t, "pieces"))),
+			Peer: "me", Digest: d, Settled: rapid.Bool().Draw(t, "settled"), Misread: rapid.Bool().Draw(t, "misread"), Pieces: slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.IntRange(0, math.MaxInt32), 0, 5, rapid.ID[int]).Draw(t, "pieces"))),
 		}
 	case kindPreheat:
 		return drawPreheatReport.Draw(t, "report")

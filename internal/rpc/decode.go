@@ -196,7 +196,7 @@ func decodeDispute(m *p2pdv1.Dispute) (e scheduler.Dispute, err error) {
 	if err := atMost("pieces", len(m.GetPieces()), maxDisputed); err != nil {
 		return e, err
 	}
-	e.Settled = m.GetSettled()
+	e.Settled, e.Misread = m.GetSettled(), m.GetMisread()
 	for _, i := range m.GetPieces() {
 		if n := len(e.Pieces); i > math.MaxInt32 || n > 0 && int(i) <= e.Pieces[n-1] {
 			return e, bad("pieces", "%d is out of order or range", i)

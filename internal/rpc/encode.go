@@ -39,7 +39,7 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 			RetryAfterMs: min(max(e.RetryAfter, 0), maxRetryAfter).Milliseconds(),
 		}}}
 	case scheduler.Dispute:
-		m := &p2pdv1.Dispute{Digest: e.Digest[:], Settled: e.Settled}
+		m := &p2pdv1.Dispute{Digest: e.Digest[:], Settled: e.Settled, Misread: e.Misread}
 		for _, i := range e.Pieces[:min(len(e.Pieces), maxDisputed)] {
 			m.Pieces = append(m.Pieces, encodePiece(i))
 		}

@@ -41,6 +41,7 @@ func wireEvents() map[string]scheduler.Event {
 		}}},
 		"blame":     scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
 		"dispute":   scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
+		"confession": scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1}, Misread: true},
 		"lease end": scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
 	}
 }

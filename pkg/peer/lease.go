@@ -142,7 +142,7 @@ func (d *download) readRun(ctx context.Context, l *leaseRun) error {
 	}
 	defer body.Close()
 	if size != scheduler.SizeUnknown && size != d.layout.Size() {
-		return fmt.Errorf("origin says the blob has %d bytes, expected %d", size, d.layout.Size())
+		return &sizeError{size, d.layout.Size()}
 	}
 	return d.readPieces(ctx, l, body, l.pieces, d.layout, d.ingest)
 }
@@ -172,7 +172,7 @@ func (d *download) readWhole(ctx context.Context, l *leaseRun) error {
 		return err
 	}
 	if size != layout.Size() {
-		return fmt.Errorf("origin says the blob has %d bytes, expected %d", size, layout.Size())
+		return &sizeError{size, layout.Size()}
 	}
 	return d.readPieces(ctx, l, body, piece.Range{First: 0, End: layout.Count()}, layout, ingest)
 }
@@ -249,6 +249,9 @@ func (d *download) leaseEnded(l *leaseRun, err error) {
 	if notKept(err) {
 		d.fail(err)
 		return
+	}
+	if other, ok := errors.AsType[*sizeError](err); ok {
+		d.p.sizes.add(d.ref.Digest, other.says, now)
 	}
 	if errors.Is(err, ErrNoRange) && !l.whole {
 		d.noRange = true

@@ -21,21 +21,6 @@ type Ref struct {
 	Source Source
 }
 
-// errOtherSize is for who says another size than the download that runs goes by.
-// A digest has one size, but a manifest may lie: it must spoil no pull but those
-// by it. Who of the two is right, the origin alone knows. So the second goes past
-// the download, and fails by itself if it is wrong.
-var errOtherSize = errors.New("the blob is arriving with another size")
-
-// contradicts is an errOtherSize if a blob cannot have both ref's size and this
-// one.
-func (ref Ref) contradicts(size int64) error {
-	if ref.Size == size || ref.Size == scheduler.SizeUnknown || size == scheduler.SizeUnknown {
-		return nil
-	}
-	return fmt.Errorf("%w: %d bytes, not %d", errOtherSize, size, ref.Size)
-}
-
 // Open returns the content of a blob: from the store if it is there whole,
 // else from a download that starts now or is running already. It blocks until
 // the blob's size is known. The caller must Close the content.
@@ -45,6 +30,9 @@ func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
 
 // open is Open for a reader of parts, or with nil of all.
 func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error) {
+	if ref.Size == scheduler.SizeUnknown {
+		ref.Size = p.sizes.of(ref.Digest, time.Now())
+	}
 	for {
 		blob, err := p.cfg.Store.Open(ref.Digest)
 		if err == nil {
@@ -62,6 +50,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		}
 		d, err := p.download(ref, parts != nil)
 		if errors.Is(err, errOtherSize) && ref.Source != nil {
+			if p.refuted(ctx, ref.Digest) {
+				continue
+			}
 			return p.relay(ctx, ref, err)
 		}
 		if err != nil {
@@ -76,6 +67,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 				return c, nil
 			}
 			_ = c.Close()
+			if errors.Is(err, errOtherSize) && ref.Source != nil && p.refuted(ctx, ref.Digest) {
+				continue
+			}
 			if (notKept(err) || errors.Is(err, errOtherSize)) && ref.Source != nil {
 				return p.relay(ctx, ref, err)
 			}

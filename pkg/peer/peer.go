@@ -55,6 +55,7 @@ type Peer struct {
 	patientLeases atomic.Int64
 	full          lately // blobs for which the disk has no room
 	falsely       lately // blobs that are false as this node reads them
+	sizes         sizes
 	unheard       unheard
 	ticketless    sync.Once // guards a warning
 	// arrived is how many bytes have come in, of all blobs, verified or not.

@@ -95,7 +95,7 @@ func (r *relay) open(ctx context.Context, off int64) error {
 		if r.ref.Size < 0 {
 			return errNoSize
 		}
-		return fmt.Errorf("origin says the blob has %d bytes, expected %d", size, r.ref.Size)
+		return &sizeError{size, r.ref.Size}
 	}
 	r.body, r.buf, r.start, r.end, r.hash = body, r.buf[:0], off, off, nil
 	if off == 0 {
@@ -171,4 +171,3 @@ func (r *relay) close() {
 	}
 	r.body, r.buf, r.start, r.end = nil, nil, 0, 0
 }
-

@@ -50,6 +50,7 @@ type trust struct {
 type doubt struct {
 	claim piece.Digest
 	by    scheduler.PeerID
+	own   bool // read from the origin here, in this life
 }
 
 // alone reports whether the download has to read all that it misses by itself.
@@ -86,7 +87,7 @@ func (d *download) distrust(err error) {
 	d.trust.doubted = make(map[int]doubt)
 	for i := range d.layout.Count() {
 		by, given := d.suppliers[i]
-		d.trust.doubted[i] = doubt{d.ingest.Claim(i), by}
+		d.trust.doubted[i] = doubt{claim: d.ingest.Claim(i), by: by, own: !given && !d.resumed.Has(i)}
 		if given || d.resumed.Has(i) || d.trust.in == inOrigin {
 			d.hide(i)
 		}
@@ -193,12 +194,14 @@ func (d *download) compare(n *neighbour) {
 }
 
 // settleDoubts is for when the blob is right at last: what was false shows now, also
-// of what this peer read itself. The scheduler knows who read it from the origin first.
+// of what this peer read itself, and then it says so. Of the rest the scheduler knows who
+// read it from the origin first, unless the swarm has come to it only since.
 func (d *download) settleDoubts() {
 	if d.trust.in == inAll {
 		return
 	}
 	var wrong []int
+	misread := false
 	by := make(map[scheduler.PeerID]bool)
 	for _, i := range slices.Sorted(maps.Keys(d.trust.doubted)) {
 		old := d.trust.doubted[i]
@@ -206,13 +209,14 @@ func (d *download) settleDoubts() {
 			continue
 		}
 		wrong = append(wrong, i)
+		misread = misread || old.own
 		if old.by != "" {
 			by[old.by] = true
 		}
 	}
 	d.note(journal.Repaired, "pieces %v were false; they came of %d neighbours", wrong, len(by))
 	d.log.Warn("pieces were false", "pieces", len(wrong), "neighbours", len(by))
-	if d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Settled: true, Pieces: wrong}) {
+	if d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Settled: true, Pieces: wrong, Misread: misread}) {
 		return
 	}
 	now := time.Now()

@@ -43,8 +43,8 @@ type Shun struct {
 	Reason string
 }
 
-// Expel tells whoever drives the Scheduler that several members blame a peer for
-// false bytes: it is to be kept out of the cluster for so long. No peer is told.
+// Expel tells whoever drives the Scheduler that a peer is put out for false bytes,
+// because several members blame it or it says so itself: it is to be kept out of the cluster for so long. No peer is told.
 type Expel struct {
 	Peer   PeerID
 	For    time.Duration
@@ -172,9 +172,8 @@ func (s *Scheduler) Bans(now time.Time) map[PeerID]Ban {
 	return all
 }
 
-// banLiar bans a peer that several others blame.
-func (s *Scheduler) banLiar(p PeerID) {
-	const why = "several members blame it for false bytes"
+// banLiar bans a peer for false bytes.
+func (s *Scheduler) banLiar(p PeerID, why string) {
 	s.lapse()
 	// A ban that an operator gave for longer stands.
 	if old, again := s.banned[p]; len(s.banned) < maxBanned && (!again || old.Until.Before(s.now.Add(banFor))) {

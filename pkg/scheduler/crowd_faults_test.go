@@ -112,7 +112,7 @@ func (c *crowd) malice() map[string]func(*rapid.T) {
 				Fault: Fault(rapid.IntRange(1, 3).Draw(t, "fault"))})
 		},
 		"disputes": func(t *rapid.T) {
-			c.step(t, Dispute{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob"), Settled: rapid.Bool().Draw(t, "settled"), Pieces: []int{rapid.IntRange(-1, 9).Draw(t, "piece")}})
+			c.step(t, Dispute{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob"), Settled: rapid.Bool().Draw(t, "settled"), Misread: rapid.IntRange(0, 9).Draw(t, "misread") == 0, Pieces: []int{rapid.IntRange(-1, 9).Draw(t, "piece")}})
 		},
 		"is banned": func(t *rapid.T) {
 			c.step(t, BanPeer{Peer: peer.Draw(t, "peer"), For: time.Duration(rapid.IntRange(1, 400).Draw(t, "s")) * time.Second, Reason: "so"})

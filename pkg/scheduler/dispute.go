@@ -18,6 +18,8 @@ type Dispute struct {
 	// in rising order.
 	Settled bool
 	Pieces  []int
+	// Misread says that the peer read some of them from the origin itself.
+	Misread bool
 }
 
 func (Dispute) event() {}
@@ -34,6 +36,10 @@ const (
 	// provenAfter is how long a member must have been complete to have it checked:
 	// else it would have left the swarm, or disputes the blob itself.
 	provenAfter = 10 * time.Second
+	// confessorsMost is how many peers are put out within doubtFor because they say
+	// themselves that they read falsely. Where more do it is the registry that was
+	// wrong, and without all of them nobody would be left to share with.
+	confessorsMost = 3
 )
 
 const falseBlob = OthersHaveIt + "the blob was false with what it had of them"
@@ -64,6 +70,24 @@ func (s *Scheduler) dispute(e Dispute) {
 		if n := s.peers[by]; n != nil && by != e.Peer {
 			s.charge(n, m)
 		}
+	}
+	if e.Misread {
+		s.confess(e.Peer)
+	}
+}
+
+// confess puts a peer out that says itself that it read falsely. Its word is enough,
+// for nobody else can give it: it counts also where the pieces were read before the
+// swarm came to this scheduler, which does not know by whom.
+func (s *Scheduler) confess(p PeerID) {
+	maps.DeleteFunc(s.confessors, func(_ PeerID, at time.Time) bool { return s.now.Sub(at) >= doubtFor })
+	if _, again := s.confessors[p]; !again && len(s.confessors) >= confessorsMost {
+		s.stats.DoubtfulBlames++
+		return
+	}
+	s.confessors[p] = s.now
+	if !s.now.Before(s.banned[p].Until) {
+		s.banLiar(p, "it says that it has read false bytes from the registry")
 	}
 }
 

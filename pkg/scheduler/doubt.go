@@ -76,7 +76,7 @@ func (s *Scheduler) accuse(n *node, by PeerID) {
 		return
 	}
 	n.accusers, n.doubted = nil, time.Time{}
-	s.banLiar(n.peer.ID)
+	s.banLiar(n.peer.ID, "several members blame it for false bytes")
 }
 
 // doubt stops counting a member's pieces.

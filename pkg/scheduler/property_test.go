@@ -319,7 +319,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				Fault: Fault(rapid.IntRange(1, 3).Draw(t, "fault"))})
 		},
 		"dispute": func(t *rapid.T) {
-			w.step(t, Dispute{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob"), Settled: rapid.Bool().Draw(t, "settled"), Pieces: []int{rapid.IntRange(-1, 9).Draw(t, "piece")}})
+			w.step(t, Dispute{Peer: peer.Draw(t, "peer"), Digest: blob.Draw(t, "blob"), Settled: rapid.Bool().Draw(t, "settled"), Misread: rapid.IntRange(0, 9).Draw(t, "misread") == 0, Pieces: []int{rapid.IntRange(-1, 9).Draw(t, "piece")}})
 		},
 		"ban": func(t *rapid.T) {
 			w.step(t, BanPeer{Peer: peer.Draw(t, "peer"), For: time.Duration(rapid.IntRange(0, 2000).Draw(t, "ms")) * time.Millisecond, Reason: "it must"})

@@ -53,6 +53,8 @@ type Scheduler struct {
 	lifted map[PeerID]time.Time
 	// blamers are whom each peer has blamed for false bytes of late.
 	blamers map[PeerID]*blamer
+	// confessors are those that said of late that they read falsely, and when.
+	confessors map[PeerID]time.Time
 	// fedLast is which nodes told of bytes from peers, begun which began to want any.
 	fedLast, begun lately
 	next           LeaseID
@@ -108,7 +110,8 @@ func New(cfg Config) *Scheduler {
 		swarms: make(map[piece.Digest]*swarm),
 		hosts:  make(map[string]*host),
 		banned: make(map[PeerID]Ban), lifted: make(map[PeerID]time.Time), blamers: make(map[PeerID]*blamer),
-		next: cfg.FirstLease,
+		confessors: make(map[PeerID]time.Time),
+		next:       cfg.FirstLease,
 	}
 }
 

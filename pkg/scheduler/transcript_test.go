@@ -231,6 +231,9 @@ var verbs = []struct {
 	{regexp.MustCompile(`^has (\w+) right at last, piece (\d+) was false$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Settled: true, Pieces: []int{int(number(m[2]))}}
 	}},
+	{regexp.MustCompile(`^has (\w+) right at last, piece (\d+) was false as it had read it$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Settled: true, Pieces: []int{int(number(m[2]))}, Misread: true}
+	}},
 	{regexp.MustCompile(`^blames (\w+) for (slow|unreachable|false) (\w+)$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		faults := map[string]scheduler.Fault{"slow": scheduler.Slow, "unreachable": scheduler.Unreachable, "false": scheduler.False}
 		return scheduler.Blame{Peer: who, Neighbour: scheduler.PeerID(m[1]), Digest: piece.Sum([]byte(m[3])), Fault: faults[m[2]]}

@@ -2286,6 +2286,7 @@ type Dispute struct {
 	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`         // as in Membership
 	Pieces        []uint32               `protobuf:"varint,2,rep,packed,name=pieces,proto3" json:"pieces,omitempty"` // in rising order; none unless settled
 	Settled       bool                   `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	Misread       bool                   `protobuf:"varint,4,opt,name=misread,proto3" json:"misread,omitempty"` // the peer read some of the pieces from the origin itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2337,6 +2338,13 @@ func (x *Dispute) GetPieces() []uint32 {
 func (x *Dispute) GetSettled() bool {
 	if x != nil {
 		return x.Settled
+	}
+	return false
+}
+
+func (x *Dispute) GetMisread() bool {
+	if x != nil {
+		return x.Misread
 	}
 	return false
 }
@@ -3505,11 +3513,12 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x05Blame\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1c\n" +
 	"\tneighbour\x18\x02 \x01(\tR\tneighbour\x12$\n" +
-	"\x05fault\x18\x03 \x01(\x0e2\x0e.p2pd.v1.FaultR\x05fault\"S\n" +
+	"\x05fault\x18\x03 \x01(\x0e2\x0e.p2pd.v1.FaultR\x05fault\"m\n" +
 	"\aDispute\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06pieces\x18\x02 \x03(\rR\x06pieces\x12\x18\n" +
-	"\asettled\x18\x03 \x01(\bR\asettled\"\x8a\x01\n" +
+	"\asettled\x18\x03 \x01(\bR\asettled\x12\x18\n" +
+	"\amisread\x18\x04 \x01(\bR\amisread\"\x8a\x01\n" +
 	"\bLeaseEnd\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12*\n" +
