@@ -13,10 +13,10 @@ const (
 	maxCopies = 1.05
 	// maxCopiesAlone is the same with no scheduler.
 	maxCopiesAlone = 2.0
-	// maxCopiesMisread is the same while one of the nodes reads falsely: what it and
-	// those that believed it have is read again by two, and clients continue at the
-	// origin where their transfers are cut (docs/adr/0017).
-	maxCopiesMisread = 4.0
+	// maxCopiesMisread is the same while one of the nodes reads falsely: all is read
+	// once, again by two that repair it, again by the node that reads it falsely, and
+	// by its client past it (docs/adr/0017).
+	maxCopiesMisread = 5.0
 	// maxRSS and maxFiles are of a p2pd or a scheduler. The documented bound is
 	// 200 MiB with 16 layers in flight.
 	maxRSS        = 200 << 20

@@ -62,7 +62,7 @@ func TestJudges(t *testing.T) {
 		"a hang":                                 {func(h *History) { h.Pulls[1].End = at(95) }, []string{"G2", "G7"}},
 		"two copies":                             {func(h *History) { h.Quiets[0].Origin = 200 }, []string{"G3"}},
 		"three copies without a scheduler":       {func(h *History) { h.Quiets[1].Origin = 300 }, []string{"G3"}},
-		"five copies while a node reads falsely": {func(h *History) { h.Quiets[2].Origin = 500 }, []string{"G3"}},
+		"six copies while a node reads falsely":  {func(h *History) { h.Quiets[2].Origin = 600 }, []string{"G3"}},
 		"false bytes that nobody had read so":    {func(h *History) { h.Faults = h.Faults[:3] }, []string{"G2"}},
 		"false bytes of another blob":            {func(h *History) { h.Pulls[0].Got, h.Pulls[0].Err = "x", "false" }, []string{"G2"}},
 		"false bytes a second time":              {func(h *History) { h.Pulls[4] = h.Pulls[3] }, []string{"G2"}},
