@@ -114,7 +114,8 @@ func judgeOrigin(h History) Verdict {
 
 // misled are the pulls, by their place in the history, that failed because the client
 // saw that the bytes were false, as a node had read them so: what was pulled while one
-// did, and once on each node.
+// did, and once on each node. What failed while the origin did does not count: p2pd had
+// not had all of the blob, and could not know.
 func (h History) misled() map[int]bool {
 	spoilt := make(map[string]bool) // digests
 	for _, p := range h.Pulls {
@@ -128,7 +129,7 @@ func (h History) misled() map[int]bool {
 	}
 	seen, misled := make(map[once]bool), make(map[int]bool)
 	for i, p := range h.Pulls {
-		if key := (once{p.Node, p.Digest}); p.misled() && spoilt[p.Digest] && !seen[key] {
+		if key := (once{p.Node, p.Digest}); p.misled() && spoilt[p.Digest] && !seen[key] && !h.excuse(p) {
 			seen[key], misled[i] = true, true
 		}
 	}

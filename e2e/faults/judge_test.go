@@ -67,15 +67,18 @@ func TestJudges(t *testing.T) {
 		"false bytes of another blob":            {func(h *History) { h.Pulls[0].Got, h.Pulls[0].Err = "x", "false" }, []string{"G2"}},
 		"false bytes a second time":              {func(h *History) { h.Pulls[4] = h.Pulls[3] }, []string{"G2"}},
 		"false bytes that p2pd ends well":        {func(h *History) { h.Pulls[3].MirrorEnded, h.Pulls[3].MirrorGot = true, "x" }, []string{"G1"}},
-		"no false bytes, but a failure":          {func(h *History) { h.Pulls[3].Got = "" }, []string{"G2"}},
-		"no quiet at all":                        {func(h *History) { h.Quiets = nil }, []string{"G3"}},
-		"private content for nobody":             {func(h *History) { h.Intrusions[0].Status = 206 }, []string{"G4"}},
-		"nothing private to be had":              {func(h *History) { h.Intrusions[1].Status = 503 }, []string{"G4"}},
-		"much memory":                            {func(h *History) { h.Samples[0].RSS = 1 << 30 }, []string{"G5"}},
-		"many files":                             {func(h *History) { h.Samples[0].Files = 5000 }, []string{"G5"}},
-		"many goroutines":                        {func(h *History) { h.Samples[0].Goroutines = 50_000 }, []string{"G5"}},
-		"a store beyond its disk":                {func(h *History) { h.Samples[0].StoreBytes = 11 }, []string{"G5"}},
-		"a failure without a scheduler":          {func(h *History) { h.Pulls[1].Err, h.Pulls[1].Got = "no", "" }, []string{"G2", "G7"}},
+		"false bytes while the origin fails, and once more": {func(h *History) {
+			h.Pulls[2].Digest, h.Pulls[2].Got = "e", "x"
+		}, nil},
+		"no false bytes, but a failure": {func(h *History) { h.Pulls[3].Got = "" }, []string{"G2"}},
+		"no quiet at all":               {func(h *History) { h.Quiets = nil }, []string{"G3"}},
+		"private content for nobody":    {func(h *History) { h.Intrusions[0].Status = 206 }, []string{"G4"}},
+		"nothing private to be had":     {func(h *History) { h.Intrusions[1].Status = 503 }, []string{"G4"}},
+		"much memory":                   {func(h *History) { h.Samples[0].RSS = 1 << 30 }, []string{"G5"}},
+		"many files":                    {func(h *History) { h.Samples[0].Files = 5000 }, []string{"G5"}},
+		"many goroutines":               {func(h *History) { h.Samples[0].Goroutines = 50_000 }, []string{"G5"}},
+		"a store beyond its disk":       {func(h *History) { h.Samples[0].StoreBytes = 11 }, []string{"G5"}},
+		"a failure without a scheduler": {func(h *History) { h.Pulls[1].Err, h.Pulls[1].Got = "no", "" }, []string{"G2", "G7"}},
 		"a failure with one of three schedulers": {func(h *History) {
 			h.Faults = append(h.Faults, Fault{Kind: SchedulerStop, Start: at(0), End: at(5)})
 			h.Pulls[0].Err, h.Pulls[0].Got = "no", ""
