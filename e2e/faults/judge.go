@@ -13,9 +13,10 @@ const (
 	maxCopies = 1.05
 	// maxCopiesAlone is the same with no scheduler.
 	maxCopiesAlone = 2.0
-	// maxCopiesMisread is the same while one of the nodes reads falsely: all is read
-	// once, again by two that repair it, again by the node that reads it falsely, and
-	// by its client past it (docs/adr/0017).
+	// maxCopiesMisread is the same while one of the nodes reads falsely, without what
+	// clients read past p2pd: all is read once, what others gave again by two that repair
+	// it, and twice by the node that reads it falsely (docs/adr/0017). It does not grow
+	// with the number of nodes.
 	maxCopiesMisread = 5.0
 	// maxRSS and maxFiles are of a p2pd or a scheduler. The documented bound is
 	// 200 MiB with 16 layers in flight.
@@ -160,7 +161,11 @@ func judgeOnce(h History) Verdict {
 			continue
 		}
 		v.Checked++
-		copies, most := float64(q.Origin)/float64(q.Bytes), maxCopies
+		origin := q.Origin
+		if q.Misread {
+			origin -= h.past(q)
+		}
+		copies, most := float64(origin)/float64(q.Bytes), maxCopies
 		switch {
 		case q.NoScheduler:
 			most = maxCopiesAlone
@@ -176,6 +181,16 @@ func judgeOnce(h History) Verdict {
 	}
 	v.Note = fmt.Sprintf("at most %.3f; %.3f while a node read falsely", worst, worstMisread)
 	return v
+}
+
+// past is what clients had from the origin themselves in a quiet period.
+func (h History) past(q Quiet) (sum int64) {
+	for _, p := range h.Pulls {
+		if p.Quiet == q.Number && !p.Start.Before(q.Start) && !p.End.After(q.End) {
+			sum += p.Direct
+		}
+	}
+	return sum
 }
 
 // judgeAccess is G4.

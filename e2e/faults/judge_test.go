@@ -71,6 +71,10 @@ func TestJudges(t *testing.T) {
 			h.Pulls[2].Digest, h.Pulls[2].Got = "e", "x"
 		}, nil},
 		"no false bytes, but a failure": {func(h *History) { h.Pulls[3].Got = "" }, []string{"G2"}},
+		"six copies, of which one past p2pd": {func(h *History) {
+			h.Quiets[2].Origin, h.Quiets[2].Start, h.Quiets[2].End = 600, at(30), at(33)
+			h.Pulls[1].Quiet, h.Pulls[1].Direct = 3, 100
+		}, nil},
 		"no quiet at all":               {func(h *History) { h.Quiets = nil }, []string{"G3"}},
 		"private content for nobody":    {func(h *History) { h.Intrusions[0].Status = 206 }, []string{"G4"}},
 		"nothing private to be had":     {func(h *History) { h.Intrusions[1].Status = 503 }, []string{"G4"}},
