@@ -39,10 +39,10 @@ func wireEvents() map[string]scheduler.Event {
 			Digest: d, Size: size, Have: have, Stalled: true,
 			Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
 		}}},
-		"blame":     scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
-		"dispute":   scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
+		"blame":      scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
+		"dispute":    scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
 		"confession": scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1}, Misread: true},
-		"lease end": scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
+		"lease end":  scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
 	}
 }
 

@@ -49,38 +49,43 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 			return p.relay(ctx, ref, ErrNoSpace)
 		}
 		d, err := p.download(ref, parts != nil)
-		if errors.Is(err, errOtherSize) && ref.Source != nil {
-			if p.refuted(ctx, ref.Digest) {
-				continue
+		if err == nil {
+			c, ok := d.attach(parts)
+			if !ok { // it is ending: look again afterwards
+				select {
+				case <-d.done:
+					continue
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
 			}
-			return p.relay(ctx, ref, err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
-		}
-		if c, ok := d.attach(parts); ok {
-			err := c.awaitSize(ctx)
-			if err == nil {
+			if err = c.awaitSize(ctx); err == nil {
 				err = ref.contradicts(c.size)
 			}
 			if err == nil {
 				return c, nil
 			}
 			_ = c.Close()
-			if errors.Is(err, errOtherSize) && ref.Source != nil && p.refuted(ctx, ref.Digest) {
-				continue
-			}
-			if (notKept(err) || errors.Is(err, errOtherSize)) && ref.Source != nil {
-				return p.relay(ctx, ref, err)
-			}
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
-		select { // it is ending: look again afterwards
-		case <-d.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		c, again, err := p.around(ctx, ref, err)
+		if !again {
+			return c, err
 		}
 	}
+}
+
+// around is what becomes of a client that a download does not serve, for a reason:
+// it looks again, is served past it, or is told why not.
+func (p *Peer) around(ctx context.Context, ref Ref, why error) (c *Content, again bool, err error) {
+	other := errors.Is(why, errOtherSize)
+	switch {
+	case ref.Source == nil || !other && !notKept(why):
+		return nil, false, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), why)
+	case other && p.refuted(ctx, ref.Digest):
+		return nil, true, nil
+	}
+	c, err = p.relay(ctx, ref, why)
+	return c, false, err
 }
 
 // download returns the running download of ref's digest, or starts it; a
