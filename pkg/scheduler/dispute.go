@@ -18,7 +18,9 @@ type Dispute struct {
 	// in rising order.
 	Settled bool
 	Pieces  []int
-	// Misread says that the peer read some of them from the origin itself.
+	// Misread says that the peer read some of them from the origin itself; unless
+	// settled, that it has read all of the blob itself, that it is false, and that it
+	// gives it up.
 	Misread bool
 }
 
@@ -52,6 +54,10 @@ func (s *Scheduler) dispute(e Dispute) {
 		return
 	}
 	s.stats.Disputes++
+	if !e.Settled && e.Misread {
+		s.gaveUp(m)
+		return
+	}
 	if !e.Settled {
 		m.disputes, m.settled, m.swarm.disputed = true, false, s.now
 		return
@@ -71,8 +77,25 @@ func (s *Scheduler) dispute(e Dispute) {
 			s.charge(n, m)
 		}
 	}
+	sw := m.swarm
 	if e.Misread {
 		s.confess(e.Peer)
+	}
+	for _, p := range sw.gaveUp {
+		s.confess(p)
+	}
+	sw.gaveUp = nil
+}
+
+// gaveUp is for a member to which the blob is false as it reads it alone. If another
+// has it right, or gets it right, that is the same as to confess; else it may be the
+// registry that is wrong.
+func (s *Scheduler) gaveUp(m *member) {
+	sw, p := m.swarm, m.node.peer.ID
+	if slices.ContainsFunc(sw.seeds, func(o *member) bool { return o != m && o.settled && !o.doubted }) {
+		s.confess(p)
+	} else if len(sw.gaveUp) < confessorsMost && !slices.Contains(sw.gaveUp, p) {
+		sw.gaveUp = append(sw.gaveUp, p)
 	}
 }
 

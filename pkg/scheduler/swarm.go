@@ -30,6 +30,8 @@ type swarm struct {
 	votes map[int64]int // members that say a size by themselves
 	// disputed is when a member last said that the blob was false.
 	disputed time.Time
+	// gaveUp are some to whom it was false as they read it alone.
+	gaveUp []PeerID
 	// rangeless: the origin serves this blob from front to end only.
 	rangeless bool
 	traffic   Traffic

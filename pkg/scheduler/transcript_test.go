@@ -231,6 +231,9 @@ var verbs = []struct {
 	{regexp.MustCompile(`^has (\w+) right at last, piece (\d+) was false$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Settled: true, Pieces: []int{int(number(m[2]))}}
 	}},
+	{regexp.MustCompile(`^gives (\w+) up, which is false as it reads it$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
+		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Misread: true}
+	}},
 	{regexp.MustCompile(`^has (\w+) right at last, piece (\d+) was false as it had read it$`), func(_ *stage, who scheduler.PeerID, m []string) scheduler.Event {
 		return scheduler.Dispute{Peer: who, Digest: piece.Sum([]byte(m[1])), Settled: true, Pieces: []int{int(number(m[2]))}, Misread: true}
 	}},

@@ -2282,11 +2282,13 @@ func (x *Blame) GetFault() Fault {
 // Dispute says that the pieces which the peer had of others did not add up to the
 // blob; settled, that the blob is right now, and which of them were false.
 type Dispute struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`         // as in Membership
-	Pieces        []uint32               `protobuf:"varint,2,rep,packed,name=pieces,proto3" json:"pieces,omitempty"` // in rising order; none unless settled
-	Settled       bool                   `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
-	Misread       bool                   `protobuf:"varint,4,opt,name=misread,proto3" json:"misread,omitempty"` // the peer read some of the pieces from the origin itself
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Digest  []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`         // as in Membership
+	Pieces  []uint32               `protobuf:"varint,2,rep,packed,name=pieces,proto3" json:"pieces,omitempty"` // in rising order; none unless settled
+	Settled bool                   `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	// The peer read some of the pieces from the origin itself; unless settled: it
+	// has read all of the blob itself, which is false, and gives it up.
+	Misread       bool `protobuf:"varint,4,opt,name=misread,proto3" json:"misread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
