@@ -75,7 +75,12 @@ func (d *download) distrust(err error) {
 	d.p.stats.falseBlobs.Add(1)
 	d.note(journal.False, "the pieces do not add up to the blob: %d are of neighbours, %d were on the disk", len(d.suppliers), d.resumed.Count())
 	d.log.Warn("the pieces do not add up to the blob", "err", err, "fromPeers", len(d.suppliers))
-	if int(d.trust.in) >= maxRepairs || d.ref.Source == nil {
+	if d.ref.Source == nil { // others were wrong, and there is nobody else to ask
+		d.fail(fmt.Errorf("%w: %w", errFalse, err))
+		return
+	}
+	readAlone := d.trust.in == inProven && len(d.suppliers) == 0 // a third time would be the same
+	if int(d.trust.in) >= maxRepairs || readAlone {
 		d.giveUpFalse(err)
 		return
 	}
