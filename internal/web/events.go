@@ -59,6 +59,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		}
 		if !sent {
 			w.Header().Set("Content-Type", "text/event-stream")
+			w.Header().Set("X-Accel-Buffering", "no") // nginx holds answers back that say nothing of it
 		}
 		_ = flush.SetWriteDeadline(time.Now().Add(watcherPatience)) // what is no connection has none
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil {

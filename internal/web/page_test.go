@@ -80,6 +80,9 @@ func watch(ctx context.Context, t *testing.T, url string) (status int, kind stri
 	if res.StatusCode != http.StatusOK {
 		return res.StatusCode, "", snap
 	}
+	if accel := res.Header.Get("X-Accel-Buffering"); accel != "no" {
+		t.Errorf("X-Accel-Buffering is %q: nginx would hold events back", accel)
+	}
 	line, err := bufio.NewReader(res.Body).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
