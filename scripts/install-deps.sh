@@ -30,6 +30,8 @@ needs[debootstrap]=debootstrap
 needs[systemd-nspawn]=systemd-container
 needs[rpm]=rpm
 needs[groff]=groff-base
+needs[qemu-aarch64]=qemu-user # to run what packages for the other architecture have
+needs[qemu-x86_64]=qemu-user
 needs[chromium]='chromium fonts-dejavu-core' # for test-page
 needs[npm]=npm                                # it fetches axe-core, for test-page
 # Clients of the mirror besides containerd, for e2e-clients.

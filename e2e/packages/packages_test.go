@@ -73,14 +73,14 @@ func pack(ctx context.Context, t *testing.T, version string) string {
 		t.Fatal(err)
 	}
 	built.Store(version, dir)
-	build(ctx, t, version, dir)
+	build(ctx, t, version, dir, runtime.GOARCH)
 	return dir
 }
 
-// build builds the packages of a version for this machine's architecture into dir.
-func build(ctx context.Context, t *testing.T, version, dir string) {
+// build builds the packages of a version for an architecture into dir.
+func build(ctx context.Context, t *testing.T, version, dir, arch string) {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, "go", "run", "./deploy/packages", "-version", version, "-out", dir, "-architectures", runtime.GOARCH)
+	cmd := exec.CommandContext(ctx, "go", "run", "./deploy/packages", "-version", version, "-out", dir, "-architectures", arch)
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -369,7 +369,7 @@ func TestRPM(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	ctx := gate(t)
 	first, second := pack(ctx, t, "0.1.0"), t.TempDir()
-	build(ctx, t, "0.1.0", second)
+	build(ctx, t, "0.1.0", second, runtime.GOARCH)
 	files, err := os.ReadDir(first)
 	if err != nil || len(files) != 6 {
 		t.Fatalf("%d packages, %v; want 6", len(files), err)
