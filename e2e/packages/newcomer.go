@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // CleanInclude is what a newcomer's machine has beside the least, and Go.
@@ -52,7 +51,8 @@ func NewClean(ctx context.Context, dir string) (*Clean, error) {
 func (c *Clean) Path(name string) string { return filepath.Join(c.root, name) }
 
 // Run runs a script there as root, in namespaces of its own but for the network's.
-// All that it has started ends with it. What it says goes to out.
+// All that it has started ends with it, and with ctx: unshare does not hear SIGTERM while
+// it waits, so it is killed. What it says goes to out.
 func (c *Clean) Run(ctx context.Context, script string, out *os.File) error {
 	// The root must be a mount point to be one for programs that make namespaces.
 	const enter = `mount --bind "$1" "$1"; cd "$1"; mount -t proc proc "$1/proc"; mount --rbind /dev "$1/dev"; mount --rbind /sys "$1/sys"
@@ -66,7 +66,6 @@ mount -t tmpfs run "$1/run"; mount -t tmpfs tmp "$1/tmp"; exec chroot "$1" /bin/
 		}
 	}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", script, err)
 	}
