@@ -89,7 +89,7 @@ SIGHUP has it read its configuration again: limits and log.level change at once.
 				}
 				return c.clusterKeyHere(), err
 			}
-			return append(setupCommands(loaded), importCommand(loaded), tokenCommand(key), pinCommand(key))
+			return append(setupCommands(loaded), importCommand(loaded), tokenCommand(key), pinCommand(key), restoredCommand())
 		},
 	}
 }

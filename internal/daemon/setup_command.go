@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/signal"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -26,6 +28,7 @@ type setupOptions struct {
 	runtime string
 	output  string
 	noProbe bool
+	stay    bool
 }
 
 // setupCommands are p2pd setup, restore and status. load reads the daemon's
@@ -36,6 +39,9 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 		var o setupOptions
 		cmd := &cobra.Command{Use: use, Short: short, Long: text + long, Args: cobra.NoArgs}
 		o.flags(cmd, use == "setup")
+		if use == "restore" {
+			cmd.Flags().BoolVar(&o.stay, "stay", false, "do not end before a signal, as a pod of a DaemonSet must not")
+		}
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 			if err := o.complete(load); err != nil {
 				return err
@@ -46,6 +52,9 @@ func setupCommands(load func() (NodeConfig, error)) []*cobra.Command {
 			}
 			if err != nil {
 				return runError{err}
+			}
+			if o.stay {
+				wait(cmd.Context())
 			}
 			return nil
 		}
@@ -58,6 +67,13 @@ markers; every other byte stays. Repeating it changes nothing; restore undoes it
 changes made meanwhile stay.`, runRestore),
 		command("status", "Show for which registries the container runtime asks p2pd", `status shows each registry that the runtime's configuration names, and whether p2pd is asked for it.`, runStatus),
 	}
+}
+
+// wait returns at the first signal to end.
+func wait(ctx context.Context) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	<-ctx.Done()
 }
 
 func (o *setupOptions) flags(cmd *cobra.Command, writes bool) {

@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/p2pd/p2pd/internal/mirror"
@@ -53,6 +56,47 @@ func TestSetupCommand(t *testing.T) {
 		if code, _, errOut := p2pdAt(t, root, bad...); code != exitUsage || errOut == "" {
 			t.Errorf("%q: %d, %s", bad, code, errOut)
 		}
+	}
+}
+
+// watched tells when somebody waits for the end of a context.
+type watched struct {
+	context.Context
+	waited chan struct{}
+	once   sync.Once
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.waited) })
+	return w.Context.Done()
+}
+
+// A pod of a DaemonSet restores, says so, and stays.
+func TestRestoreStays(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "etc/containerd/certs.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	config := []byte("version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n")
+	if err := os.WriteFile(filepath.Join(root, "etc/containerd/config.toml"), config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	w := &watched{Context: ctx, waited: make(chan struct{})}
+	var out bytes.Buffer
+	ended := make(chan int, 1)
+	go func() { ended <- NodeMain(w, []string{"restore", "--stay", "--root", root}, &out, io.Discard) }()
+	select {
+	case code := <-ended:
+		t.Fatalf("it ended with %d by itself", code)
+	case <-w.waited:
+	}
+	if out.String() != "nothing to do\n" {
+		t.Errorf("it said %q", out.String())
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("it ended with %d", code)
 	}
 }
 
