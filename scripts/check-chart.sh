@@ -44,6 +44,8 @@ has defaults 'mode: kubernetes'
 has defaults 'serviceAccounts:'
 has defaults 'audience: p2pd'
 has defaults 'resources: [tokenreviews]'
+has defaults 'args: [await-restored, "p2pd/release-p2pd-restore"]'
+has defaults 'resourceNames: [release-p2pd-restore]'
 # Nodes know the schedulers by the certificate; the key is the schedulers' alone.
 [ "$(grep -c 'secretName' "$out/defaults.yaml")" = 1 ] || fail "the cluster's key is mounted elsewhere than at the scheduler"
 awk '/^  tls.key: /{print $2}' "$out/defaults.yaml" | base64 -d >"$out/tls.key"
@@ -76,6 +78,7 @@ render lean --set containerd.setup=false,containerd.content=false,scheduler.enab
 hasnt lean 'kind: NetworkPolicy'
 hasnt lean 'kind: StatefulSet'
 hasnt lean 'preStop'
+hasnt lean 'post-delete'
 hasnt lean 'containerd.sock'
 render full --set podMonitor.enabled=true,node.config.store.capacity=50GiB,imagePullSecrets={pull},containerd.registries={a.example},containerd.existing=true \
   --set-json 'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]' --set node.podLabels.team=a,scheduler.podAnnotations.x=y,node.config.tracing.enabled=true,node.env[0].name=OTEL_TRACES_SAMPLER,node.env[0].value=always_on

@@ -175,3 +175,15 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{- /* p2pd.restorer: what the containers share that put hosts.toml back */ -}}
+{{- define "p2pd.restorer" -}}
+image: {{ include "p2pd.image" (list . "p2pd") }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext: {{- include "p2pd.rootSecurity" . | nindent 2 }}
+resources:
+  requests: {cpu: 10m, memory: 32Mi}
+  limits: {memory: 128Mi}
+volumeMounts:
+  - {name: containerd-config, mountPath: {{ printf "/host%s" .Values.containerd.configPath | quote }}}
+{{- end -}}
