@@ -16,7 +16,7 @@ import (
 
 // blocks is how many blocks of commands there are below each heading that the test
 // follows. One that comes or goes must be thought of here.
-var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "A canary": 1, "Leave": 1}
+var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "Preheats into containerd": 1, "A canary": 1, "Leave": 2}
 
 // guide is docs/kubernetes.md in the hands of somebody who has a clone of the
 // repository, and a cluster.
@@ -71,6 +71,8 @@ node:
       - {host: %[3]s, endpoint: %[4]q, tokenHosts: [%[5]q]}
 `, lab.RegistryHost, x.Lab.Registry.Endpoint, privateHost, x.private.Endpoint, x.tokens.Host(), address),
 		"REGISTRY=registry.example", "REGISTRY="+address,
+		// Racks are told of with the preheats' part of the schedulers' values.
+		"  config:\n    preheat:", "  config:\n    zones: {rackLabel: "+rackLabel+"}\n    preheat:",
 		"{host: registry.example}", fmt.Sprintf("{host: %s, endpoint: %q}", lab.RegistryHost, x.Lab.Registry.Endpoint),
 		// The canary asks the registry by its name, which no DNS has.
 		"image: registry.example/busybox:1\n", fmt.Sprintf("plainHTTP: true\n  image: %s/pause:1\n", address),

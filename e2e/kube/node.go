@@ -77,9 +77,8 @@ func (c *Cluster) startNode(ctx context.Context, i int, name string) (*Node, err
 	if err := n.holder.WaitReady(ctx, func(context.Context) error { _, err := os.Stat(ready); return err }); err != nil {
 		return nil, err
 	}
-	path := "PATH=" + c.Lab.Programs.Tools + ":/usr/sbin:/usr/bin:/sbin:/bin"
 	n.containerd, err = c.Lab.Start(p, lab.Spec{
-		Name: n.Name + "-containerd", Env: []string{path},
+		Name: n.Name + "-containerd", Env: []string{c.path()},
 		Args: n.enter(filepath.Join(c.Lab.Programs.Tools, "containerd"), "--config", "/etc/containerd/config.toml"),
 	})
 	if err != nil {
@@ -91,15 +90,43 @@ func (c *Cluster) startNode(ctx context.Context, i int, name string) (*Node, err
 	}); err != nil {
 		return nil, err
 	}
-	n.kubelet, err = c.Lab.Start(p, lab.Spec{
-		Name: n.Name + "-kubelet", Env: []string{path},
-		Args: n.enter(filepath.Join(c.bin, "kubelet"), "--config="+filepath.Join(n.dir, "kubelet.yaml"), "--kubeconfig="+filepath.Join(c.dir, n.Name+".kubeconfig"),
-			"--hostname-override="+n.Name, "--node-ip="+p.Addr.String(), "--node-labels=topology.kubernetes.io/zone=z"+fmt.Sprint(i%2)),
-	})
-	if err != nil {
+	if err := n.StartKubelet(c); err != nil {
 		return nil, err
 	}
 	return n, n.connect(ctx, c)
+}
+
+// path is where containerd and kubelet find programs.
+func (c *Cluster) path() string {
+	return "PATH=" + c.Lab.Programs.Tools + ":/usr/sbin:/usr/bin:/sbin:/bin"
+}
+
+// StartKubelet starts the node's kubelet, for the first time or after StopKubelet.
+func (n *Node) StartKubelet(c *Cluster) error {
+	var err error
+	n.kubelet, err = c.Lab.Start(n.Place, lab.Spec{
+		Name: n.Name + "-kubelet", Env: []string{c.path()},
+		Args: n.enter(filepath.Join(c.bin, "kubelet"), "--config="+filepath.Join(n.dir, "kubelet.yaml"), "--kubeconfig="+filepath.Join(c.dir, n.Name+".kubeconfig"),
+			"--hostname-override="+n.Name, "--node-ip="+n.Place.Addr.String(), "--node-labels=topology.kubernetes.io/zone=z"+fmt.Sprint(n.index%2)),
+	})
+	return err
+}
+
+// StopKubelet kills the node's kubelet. Its pods run on.
+func (n *Node) StopKubelet() { n.kubelet.Kill() }
+
+// Task is the process of a container, by its ID.
+func (n *Node) Task(ctx context.Context, c *Cluster, id string) (pid string, err error) {
+	out, err := n.Ctr(ctx, c, "tasks", "ls")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == id {
+			return f[1], nil
+		}
+	}
+	return "", fmt.Errorf("container %s has no process on %s: %s", id, n.Name, out)
 }
 
 // Ctr runs containerd's own client on the node.

@@ -14,8 +14,8 @@ import (
 // replace: a node is drained while it pulls, and ends; one with another name and an
 // empty disk comes in its place. No pull fails, and the new node has from its
 // neighbours what they have. before is what nodes had below certs.d before p2pd
-// came; it is the new node's then.
-func (x *cluster) replace(ctx context.Context, t *testing.T, before map[string]string) {
+// came; it is the new node's then, which has no label of a rack.
+func (x *cluster) replace(ctx context.Context, t *testing.T, before, racks map[string]string) {
 	img := x.push(ctx, t, "five", 200<<20)
 	from := x.mark(ctx, t)
 	x.launch(ctx, t, "five", img)
@@ -49,7 +49,7 @@ func (x *cluster) replace(ctx context.Context, t *testing.T, before map[string]s
 		t.Fatalf("%v\n%s", err, x.describe(ctx))
 	}
 	x.noneFailed(ctx, t)
-	x.members(ctx, t)
+	x.members(ctx, t, racks)
 	tally := x.since(ctx, t, from)
 	copies := float64(tally.BlobBytes) / float64(img.Bytes)
 	t.Logf("a node is drained in %.1fs and replaced; all %d pods run %.1fs after the drain began; %.3f origin copies, %d bytes past p2pd",

@@ -12,13 +12,35 @@ import (
 	"github.com/p2pd/p2pd/internal/api"
 )
 
+// rackLabel is a label of nodes that schedulers are told of (zones.rackLabel).
+const rackLabel = "topology.example/rack"
+
+// label says of each node in which rack it is, as operators do, and returns it by the
+// node's name.
+func (x *cluster) label(ctx context.Context, t *testing.T) map[string]string {
+	t.Helper()
+	racks := make(map[string]string)
+	for i, n := range x.Nodes {
+		racks[n.Name] = fmt.Sprint("r", i/2)
+		if _, err := x.Kubectl(ctx, "label", "node", n.Name, rackLabel+"="+racks[n.Name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return racks
+}
+
 // members: each node's p2pd has joined by its pod's token, at all schedulers, and
-// the API server has said on which node it is.
-func (x *cluster) members(ctx context.Context, t *testing.T) {
+// the API server has said on which node it is, and in which rack that is.
+func (x *cluster) members(ctx context.Context, t *testing.T, racks map[string]string) {
+	var want []string
+	for _, n := range x.Nodes {
+		want = append(want, fmt.Sprintf("%s in rack %q", n.Name, racks[n.Name]))
+	}
+	slices.Sort(want)
 	for i := range schedulers {
 		pod := fmt.Sprint("p2pd-scheduler-", i)
-		var names []string
-		for deadline := time.Now().Add(time.Minute); len(names) < nodes && time.Now().Before(deadline); time.Sleep(time.Second) {
+		var have []string
+		for deadline := time.Now().Add(time.Minute); !slices.Equal(have, want) && time.Now().Before(deadline); time.Sleep(time.Second) {
 			text, err := x.Kubectl(ctx, "-n", kube.Namespace, "exec", pod, "--", "/p2pctl", "peer", "ls", "-o", "json")
 			if err != nil { // its pod may have been on a node that went
 				t.Log(err)
@@ -28,19 +50,14 @@ func (x *cluster) members(ctx context.Context, t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &list); err != nil {
 				t.Fatalf("%v in %s", err, text)
 			}
-			names = nil
+			have = nil
 			for _, p := range list.Items {
-				names = append(names, p.Node)
+				have = append(have, fmt.Sprintf("%s in rack %q", p.Node, p.Rack))
 			}
-			slices.Sort(names)
+			slices.Sort(have)
 		}
-		var want []string
-		for _, n := range x.Nodes {
-			want = append(want, n.Name)
-		}
-		slices.Sort(want)
-		if !slices.Equal(names, want) {
-			t.Errorf("%s has peers on nodes %v, want %v", pod, names, want)
+		if !slices.Equal(have, want) {
+			t.Errorf("%s has peers on nodes %v, want %v", pod, have, want)
 		}
 	}
 }

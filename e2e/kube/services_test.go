@@ -86,6 +86,7 @@ func (x *cluster) token(ctx context.Context, t *testing.T, secret string) string
 // the token what it shows; nothing can be changed there.
 func (x *cluster) page(ctx context.Context, t *testing.T) {
 	x.change(t, "{capacity: 2GiB}", "{capacity: 2GiB}\n    limits: {upload: 60MB}")
+	x.change(t, "containerd: {registries", "containerd: {unpack: true, registries")
 	x.follow(ctx, t, x.guide.blocks["Install"][3])
 	x.follow(ctx, t, x.guide.blocks["The live page"][0])
 	if backend := x.get(ctx, t, "ingress/p2pd-page", "{.spec.rules[0].host} {.spec.rules[0].http.paths[0].backend.service.name}"); backend != "p2pd.corp.example p2pd-page" {
