@@ -17,7 +17,7 @@ type PreheatRequest struct {
 	Count      int    `json:"count,omitempty"`
 	Percentage int    `json:"percentage,omitempty"` // 1 to 100
 	// Nodes and Zones are those that may be chosen; empty: all. A node is named by
-	// its name, address or peer ID.
+	// its name, a pattern of names such as gpu-*, its address or its peer ID.
 	Nodes []string `json:"nodes,omitempty"`
 	Zones []string `json:"zones,omitempty"`
 	// Into is where the image is to be: store (p2pd's, which is the default), or

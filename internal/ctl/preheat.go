@@ -78,7 +78,7 @@ the wait does not cancel the job.`,
 	fs.BoolFunc("all", "all nodes that may be chosen", func(string) error { ask.Scope = api.PreheatAll; return nil })
 	fs.IntVar(&ask.Count, "count", 0, "so many nodes, evenly over the zones")
 	fs.IntVar(&ask.Percentage, "percentage", 0, "so many of a hundred nodes, evenly over the zones")
-	fs.StringSliceVar(&ask.Nodes, "nodes", nil, "only these `nodes`, by name, address or peer ID; all of them unless a number is given")
+	fs.StringSliceVar(&ask.Nodes, "nodes", nil, "only these `nodes`, by name, pattern of names (gpu-*), address or peer ID; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Zones, "zones", nil, "only nodes of these `zones`; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Platforms, "platform", nil, "these `platforms`, as OS/ARCH[/VARIANT]; without any each node gets its own")
 	fs.StringVar(&ask.Into, "into", "", "`where` the image is to be: store, which is p2pd's and the default, or containerd, unpacked")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,6 +56,11 @@ func specOf(r *api.PreheatRequest, rs Registries) (Spec, login, error) {
 			return s, login{}, invalid(fmt.Sprintf("%d names in one list; the most is %d", len(list), maxNamed), "name zones, or a percentage")
 		}
 		slices.Sort(list)
+	}
+	for _, name := range s.Nodes {
+		if _, err := path.Match(name, ""); err != nil {
+			return s, login{}, invalid(fmt.Sprintf("nodes: %.100q is no pattern", name), "write names, or patterns of names such as gpu-*")
+		}
 	}
 	for i, p := range s.Platforms {
 		parsed, err := v1.ParsePlatform(p)

@@ -63,6 +63,7 @@ func TestBadRequests(t *testing.T) {
 		{of(func(r *api.PreheatRequest) { r.Scope = "most" }), 400, `"most"`},
 		{of(func(r *api.PreheatRequest) { r.Platforms = []string{"amd64"} }), 400, `"amd64"`},
 		{of(func(r *api.PreheatRequest) { r.Nodes = make([]string, maxNamed+1) }), 400, "names"},
+		{of(func(r *api.PreheatRequest) { r.Nodes = []string{"gpu-[1"} }), 400, `"gpu-[1"`},
 		{of(func(r *api.PreheatRequest) { r.Into = "docker" }), 400, `"docker"`},
 		{of(func(r *api.PreheatRequest) { r.Into, r.Platforms = "containerd", []string{"linux/arm64"} }), 400, "platforms"},
 		{of(func(r *api.PreheatRequest) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"path"
 	"slices"
 
 	"github.com/p2pd/p2pd/internal/api"
@@ -16,7 +17,8 @@ func (s *Spec) selected(peers []scheduler.Peer) []scheduler.Peer {
 	return slices.DeleteFunc(slices.Clone(peers), func(p scheduler.Peer) bool {
 		n := newNode(p)
 		named := len(s.Nodes) == 0 || slices.ContainsFunc(s.Nodes, func(name string) bool {
-			return name == n.Name || name == n.Address || name == string(n.Peer)
+			like, _ := path.Match(name, n.Name) //nolint:errcheck // specOf refuses what is no pattern
+			return like || name == n.Name || name == n.Address || name == string(n.Peer)
 		})
 		return !named || len(s.Zones) > 0 && !slices.Contains(s.Zones, p.Zone)
 	})

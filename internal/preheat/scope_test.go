@@ -34,6 +34,7 @@ func TestTargets(t *testing.T) {
 		{"more than there are", Spec{Scope: api.PreheatSome, Count: 50}, both, map[string]int{"a": 4, "b": 2, "c": 1}},
 		{"of a zone", Spec{Scope: api.PreheatAll, Zones: []string{"b"}}, both, map[string]int{"b": 2}},
 		{"by name", Spec{Scope: api.PreheatAll, Nodes: []string{"node-a1", "c1", "node-x"}}, both, map[string]int{"a": 1, "c": 1}},
+		{"by a pattern of names", Spec{Scope: api.PreheatAll, Nodes: []string{"node-a[12]", "node-c*"}}, both, map[string]int{"a": 2, "c": 1}},
 		{"into containerd, where that can be", Spec{Scope: api.PreheatZone, Into: api.PreheatContainerd}, both, map[string]int{"b": 1}},
 		{"into every containerd", Spec{Scope: api.PreheatAll, Into: api.PreheatContainerd}, both, map[string]int{"a": 4, "b": 2, "c": 1}},
 		{"none", Spec{Scope: api.PreheatAll, Nodes: []string{"node-x"}}, both, map[string]int{}},
