@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/p2pd/p2pd/internal/api"
+	"github.com/p2pd/p2pd/internal/histogram"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -46,6 +47,7 @@ type Desk struct {
 	wakeUp chan struct{}  // holds a token if there may be something to do
 	tellUp chan struct{}  // and if there is something to tell other schedulers
 	wg     sync.WaitGroup // of what Run has started
+	took   *histogram.Durations
 
 	mu       sync.Mutex // guards what follows
 	table    *Table
@@ -65,7 +67,7 @@ func NewDesk(cfg Config) *Desk {
 	return &Desk{
 		cfg: cfg, log: cfg.Logger, limit: rate.NewLimiter(createRate, createBurst), wakeUp: make(chan struct{}, 1), tellUp: make(chan struct{}, 1),
 		table: NewTable(), secrets: make(map[scheduler.PreheatJob]*credential), lookedUp: make(map[scheduler.PreheatJob]bool),
-		untold: make(map[scheduler.PreheatJob]bool),
+		untold: make(map[scheduler.PreheatJob]bool), took: newTook(),
 	}
 }
 

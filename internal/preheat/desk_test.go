@@ -85,6 +85,9 @@ func TestAJob(t *testing.T) {
 		if all := k.Jobs(); len(all) != 1 || all[0].NodeItems != nil {
 			t.Errorf("list: %+v", all)
 		}
+		if s := k.Stats(); s.Succeeded != 1 || s.Took.Count() != 1 || s.Took.Sum != j.Ended.Sub(j.Created) {
+			t.Errorf("counted: %+v of a job that took %v", s, j.Ended.Sub(j.Created))
+		}
 	})
 }
 
