@@ -154,7 +154,11 @@ func openAdmin(c AdminConfig, version string, log *slog.Logger) (*admin, error) 
 // run answers until ctx ends.
 func (a *admin) run(ctx context.Context, h *Hub) error {
 	a.log.Info("answering operators", "listen", a.l.Addr().String())
-	return serveAdmin(ctx, a.l, web.New(web.Config{Guard: a.guard, TokenKey: "admin.tokenFile", Brain: operated{h}, Preheats: h.desk, Ledger: &h.ledger, Version: a.version, Started: time.Now(), Logger: a.log}))
+	return serveAdmin(ctx, a.l, web.New(web.Config{
+		Guard: a.guard, TokenKey: "admin.tokenFile", Brain: operated{h}, Preheats: h.desk, Ledger: &h.ledger,
+		GRPC:    func(d web.PreheatDesk) http.Handler { return rpc.ServePreheats(d) },
+		Version: a.version, Started: time.Now(), Logger: a.log,
+	}))
 }
 
 // operated is a hub as operators see it.

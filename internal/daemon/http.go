@@ -76,8 +76,11 @@ func answerReady(w http.ResponseWriter, r *http.Request, checks []check) {
 
 // serveAdmin serves h on l until ctx ends.
 func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true) // gRPC
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ConnContext: connContext,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ConnContext: connContext, Protocols: both,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan error, 1)

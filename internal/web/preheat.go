@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -62,12 +63,21 @@ func (s *Server) cancelPreheat(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	by, _ := r.Context().Value(who{}).(string)
-	j, ok := s.cfg.Preheats.Cancel(id, "cancelled by "+by)
-	if !ok {
-		return nil, noJob(id)
+	j, err := s.cancel(r.Context(), id)
+	if err != nil {
+		return nil, err
 	}
 	note(r, "preheat "+j.Image+" is "+j.State)
+	return j, nil
+}
+
+// cancel ends a job in the name of who asks.
+func (s *Server) cancel(ctx context.Context, id int64) (api.Preheat, error) {
+	by, _ := ctx.Value(who{}).(string)
+	j, ok := s.cfg.Preheats.Cancel(id, "cancelled by "+by)
+	if !ok {
+		return j, noJob(id)
+	}
 	return j, nil
 }
 

@@ -33,6 +33,8 @@ type Config struct {
 	Brain    Brain
 	// Preheats is of the same scheduler as Brain, and must be set with it.
 	Preheats Preheats
+	// GRPC makes what answers gRPC requests for preheats; nil: nobody does.
+	GRPC func(PreheatDesk) http.Handler
 	// Ledger is of that scheduler, and must be set with it.
 	Ledger  Ledger
 	Node    Node
@@ -48,6 +50,7 @@ type Server struct {
 	mux http.Handler
 	// page is the live page; nil where there is no scheduler.
 	page     http.Handler
+	grpc     http.Handler // nil where nobody answers gRPC
 	watchers chan struct{} // one entry each
 }
 
@@ -59,6 +62,9 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Logger, watchers: make(chan struct{}, watchersMost)}
 	if cfg.Brain != nil {
 		s.page = newPage()
+	}
+	if cfg.GRPC != nil {
+		s.grpc = cfg.GRPC(PreheatDesk{s})
 	}
 	mux := http.NewServeMux()
 	for _, rt := range s.routes() {
@@ -135,7 +141,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, &api.Error{Status: http.StatusForbidden, Message: "nothing can be changed here", Hint: "ask by p2pctl on the scheduler's own machine, or at its admin.listen"})
 		return
 	}
-	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), who{}, name)))
+	r = r.WithContext(context.WithValue(r.Context(), who{}, name))
+	if s.grpc != nil && isGRPC(r) {
+		s.serveGRPC(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
 }
 
 // answering serves one route.
