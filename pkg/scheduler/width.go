@@ -11,8 +11,9 @@ const (
 	// widenAfter is how long leases are watched at a width.
 	widenAfter = time.Second
 	// keepsPace is the part of its rate that a lease must keep when there are
-	// twice as many.
-	keepsPace = 0.7
+	// twice as many: less than a half cannot be, if more connections bring
+	// nothing more, and a fifth more of the whole is worth having.
+	keepsPace = 0.6
 	// widthHolds is how long a width that turned out well or badly stands.
 	widthHolds = 5 * time.Minute
 )
