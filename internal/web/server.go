@@ -50,7 +50,7 @@ type Server struct {
 	mux http.Handler
 	// page is the live page; nil where there is no scheduler.
 	page     http.Handler
-	grpc     http.Handler // nil where nobody answers gRPC
+	grpc     http.Handler  // nil where nobody answers gRPC
 	watchers chan struct{} // one entry each
 }
 
