@@ -148,9 +148,9 @@ func TestNoSecondAnswerWithoutAByte(t *testing.T) {
 func TestAbortedRangeStopsAtOnce(t *testing.T) {
 	w := newWorld()
 	d := piece.Sum([]byte("nobody checks"))
-	b := &fakeBlob{data: make([]byte, 1<<30)} // in pieces of several steps
+	b := &fakeBlob{data: make([]byte, 1<<30+1)} // in pieces of several steps
 	w.blobs[d] = b
-	layout, err := piece.NewLayout(1 << 30)
+	layout, err := piece.NewLayout(1<<30 + 1)
 	if err != nil || layout.PieceSize() < 4*writeStep {
 		t.Fatalf("pieces of %d bytes, %v", layout.PieceSize(), err)
 	}
