@@ -36,7 +36,7 @@ func TestScenarios(t *testing.T) {
 			if !ok {
 				t.Fatal("no limits for this scenario")
 			}
-			r, err := sim.Run(s.Config(80, 400*mib, 7))
+			r, err := sim.Run(s.Config(80, 200*mib, 7))
 			if err != nil {
 				t.Fatal(err)
 			}
