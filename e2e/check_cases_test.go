@@ -117,8 +117,12 @@ func nodeFaults() []misconfiguration {
 			check: "mirror-answers", result: "error", says: []string{"http://127.0.0.1:7300", `"nginx"`, "mirror.listen"}, follows: []string{"p2pd-answers", "cri-pull"},
 		},
 		{
-			name:  "no room in the store",
-			spoil: func(t *testing.T, w *ward) func() { return w.restartNode(t, "P2PD_STORE_KEEP_FREE=1000TiB") },
+			name: "no room in the store",
+			spoil: func(t *testing.T, w *ward) func() {
+				heal := w.restartNode(t, "P2PD_STORE_KEEP_FREE=1000TiB")
+				w.waitConnected(t)
+				return heal
+			},
 			check: "store-room", result: "error", says: []string{"store.keepFree", "store.path"},
 		},
 		{
