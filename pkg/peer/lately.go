@@ -8,36 +8,42 @@ import (
 )
 
 const (
-	// latelyFor is how long it is remembered how a download ended: to begin it again
+	// latelyFor is how long it is remembered what came of a blob: to try again at once
 	// would end the same, each time with a body that is cut.
 	latelyFor = time.Minute
 	// maxLately bounds the blobs that are remembered so.
 	maxLately = 256
 )
 
-// lately are blobs whose download has ended in some way of late. The zero value is
-// ready; it is safe for concurrent use.
-type lately struct {
-	mu    sync.Mutex // guards what follows
-	until map[piece.Digest]time.Time
+// lately is what has come of blobs of late. The zero value is ready; it is safe for
+// concurrent use.
+type lately[V any] struct {
+	mu   sync.Mutex // guards what follows
+	what map[piece.Digest]outcome[V]
 }
 
-func (l *lately) add(d piece.Digest, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.until == nil || len(l.until) >= maxLately {
-		l.until = make(map[piece.Digest]time.Time)
-	}
-	l.until[d] = now.Add(latelyFor)
+type outcome[V any] struct {
+	what  V
+	until time.Time
 }
 
-func (l *lately) is(d piece.Digest, now time.Time) bool {
+func (l *lately[V]) add(d piece.Digest, what V, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t, ok := l.until[d]
-	if ok && now.After(t) {
-		delete(l.until, d)
-		return false
+	if l.what == nil || len(l.what) >= maxLately {
+		l.what = make(map[piece.Digest]outcome[V])
 	}
-	return ok
+	l.what[d] = outcome[V]{what, now.Add(latelyFor)}
+}
+
+// of is what has come of a blob; false if nothing has of late.
+func (l *lately[V]) of(d piece.Digest, now time.Time) (V, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok := l.what[d]
+	if ok && now.After(o.until) {
+		delete(l.what, d)
+		return *new(V), false
+	}
+	return o.what, ok
 }

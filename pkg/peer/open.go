@@ -31,7 +31,9 @@ func (p *Peer) Open(ctx context.Context, ref Ref) (*Content, error) {
 // open is Open for a reader of parts, or with nil of all.
 func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error) {
 	if ref.Size == scheduler.SizeUnknown {
-		ref.Size = p.sizes.of(ref.Digest, time.Now())
+		if says, known := p.sizes.of(ref.Digest, time.Now()); known {
+			ref.Size = says
+		}
 	}
 	for {
 		blob, err := p.cfg.Store.Open(ref.Digest)
@@ -42,11 +44,9 @@ func (p *Peer) open(ctx context.Context, ref Ref, parts []Span) (*Content, error
 		if !errors.Is(err, ErrNotHeld) {
 			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), err)
 		}
-		if p.falsely.is(ref.Digest, time.Now()) {
-			return nil, fmt.Errorf("open blob %s: %w", ref.Digest.Short(), errFalse)
-		}
-		if ref.Source != nil && p.full.is(ref.Digest, time.Now()) {
-			return p.relay(ctx, ref, ErrNoSpace)
+		if why, known := p.broken.of(ref.Digest, time.Now()); known && (ref.Source != nil || !notKept(why)) {
+			c, _, err := p.around(ctx, ref, why)
+			return c, err
 		}
 		d, err := p.download(ref, parts != nil)
 		if err == nil {

@@ -53,11 +53,15 @@ type Peer struct {
 	// patientLeases are the reads from origins of downloads that nobody reads
 	// (preheat.go).
 	patientLeases atomic.Int64
-	full          lately // blobs for which the disk has no room
-	falsely       lately // blobs that are false as this node reads them
-	sizes         sizes
-	unheard       unheard
-	ticketless    sync.Once // guards a warning
+	// broken is why blobs are not to be begun: the disk has no room for them
+	// (ErrNoSpace), or they are false as this node reads them (errFalse).
+	broken lately[error]
+	// sizes are what origins said against what peers or manifests did: who asks for such
+	// a blob without a size begins with that, or the same peer would tell the same false
+	// size again.
+	sizes      lately[int64]
+	unheard    unheard
+	ticketless sync.Once // guards a warning
 	// arrived is how many bytes have come in, of all blobs, verified or not.
 	arrived atomic.Int64
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/piece"
@@ -64,42 +63,4 @@ func (p *Peer) refuted(ctx context.Context, dg piece.Digest) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// sizes are what origins have said of late against what peers or manifests did: who
-// asks for such a blob without a size begins with that, or it would be told the same
-// false size by the same peer again. The zero value is ready; it is safe for
-// concurrent use.
-type sizes struct {
-	mu   sync.Mutex // guards what follows
-	said map[piece.Digest]said
-}
-
-type said struct {
-	size  int64
-	until time.Time
-}
-
-func (s *sizes) add(d piece.Digest, size int64, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.said == nil || len(s.said) >= maxLately {
-		s.said = make(map[piece.Digest]said)
-	}
-	s.said[d] = said{size, now.Add(latelyFor)}
-}
-
-// of is the size that an origin has said of a blob of late, or SizeUnknown.
-func (s *sizes) of(d piece.Digest, now time.Time) int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known, ok := s.said[d]
-	if !ok {
-		return scheduler.SizeUnknown
-	}
-	if now.After(known.until) {
-		delete(s.said, d)
-		return scheduler.SizeUnknown
-	}
-	return known.size
 }

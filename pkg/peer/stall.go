@@ -302,7 +302,7 @@ func (d *download) fail(err error) {
 	d.noteEnd(journal.Failed, err.Error())
 	d.p.stats.failed.Add(1)
 	if notKept(err) && d.ingest != nil {
-		d.p.full.add(d.ref.Digest, time.Now())
+		d.p.broken.add(d.ref.Digest, ErrNoSpace, time.Now())
 	}
 	d.leave(err)
 }

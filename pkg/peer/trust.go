@@ -113,7 +113,7 @@ func (d *download) giveUpFalse(err error) {
 			d.log.Warn("forget piece", "piece", i, "err", err)
 		}
 	}
-	d.p.falsely.add(d.ref.Digest, time.Now())
+	d.p.broken.add(d.ref.Digest, errFalse, time.Now())
 	d.p.tell(scheduler.Dispute{Peer: d.p.cfg.Self.ID, Digest: d.ref.Digest, Misread: true})
 	d.fail(fmt.Errorf("%w: %w", errFalse, err))
 }

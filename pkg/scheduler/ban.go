@@ -44,7 +44,8 @@ type Shun struct {
 }
 
 // Expel tells whoever drives the Scheduler that a peer is put out for false bytes,
-// because several members blame it or it says so itself: it is to be kept out of the cluster for so long. No peer is told.
+// because several members blame it or it says so itself: it is to be kept out of the
+// cluster for so long. No peer is told.
 type Expel struct {
 	Peer   PeerID
 	For    time.Duration
