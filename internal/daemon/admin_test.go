@@ -96,12 +96,7 @@ func TestAnEmbeddedSchedulerIsAskedAtItsNode(t *testing.T) {
 // On TCP the token is made on the first start, stays, and is asked for.
 func TestOperatorsAskWithAToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "admin.token")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	l.Close()
+	at := port(t)
 	var tokens []string
 	for range 2 {
 		_, r, err := hubAt(t, at, file)

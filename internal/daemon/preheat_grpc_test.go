@@ -3,7 +3,6 @@ package daemon_test
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -128,12 +127,7 @@ func TestPreheatByGRPC(t *testing.T) {
 // On TCP gRPC asks for the same token as HTTP.
 func TestGRPCAsksForTheToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "admin.token")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	l.Close()
+	at := port(t)
 	if _, _, err := hubAt(t, at, file); err != nil {
 		t.Fatal(err)
 	}

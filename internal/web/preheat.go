@@ -37,13 +37,20 @@ func (s *Server) createPreheat(r *http.Request) (any, error) {
 	if err := read(r, &ask); err != nil {
 		return nil, err
 	}
-	j, err := s.cfg.Preheats.Create(ask)
+	j, what, err := s.create(ask)
+	note(r, what)
 	if err != nil {
-		note(r, fmt.Sprintf("preheat %.300q", ask.Image))
 		return nil, err
 	}
-	note(r, fmt.Sprintf("preheat %s, job %d", j.Image, j.ID))
 	return j, nil
+}
+
+// create takes a job; what it is about is for the record.
+func (s *Server) create(ask api.PreheatRequest) (j api.Preheat, what string, err error) {
+	if j, err = s.cfg.Preheats.Create(ask); err != nil {
+		return j, fmt.Sprintf("preheat %.300q", ask.Image), err
+	}
+	return j, fmt.Sprintf("preheat %s, job %d", j.Image, j.ID), nil
 }
 
 func (s *Server) preheat(r *http.Request) (any, error) {
@@ -51,9 +58,13 @@ func (s *Server) preheat(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, ok := s.cfg.Preheats.Job(r.Context(), id)
+	return s.job(r.Context(), id)
+}
+
+func (s *Server) job(ctx context.Context, id int64) (api.Preheat, error) {
+	j, ok := s.cfg.Preheats.Job(ctx, id)
 	if !ok {
-		return nil, noJob(id)
+		return j, noJob(id)
 	}
 	return j, nil
 }
@@ -63,22 +74,22 @@ func (s *Server) cancelPreheat(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.cancel(r.Context(), id)
+	j, what, err := s.cancel(r.Context(), id)
+	note(r, what)
 	if err != nil {
 		return nil, err
 	}
-	note(r, "preheat "+j.Image+" is "+j.State)
 	return j, nil
 }
 
-// cancel ends a job in the name of who asks.
-func (s *Server) cancel(ctx context.Context, id int64) (api.Preheat, error) {
+// cancel ends a job in the name of who asks; what became of it is for the record.
+func (s *Server) cancel(ctx context.Context, id int64) (j api.Preheat, what string, err error) {
 	by, _ := ctx.Value(who{}).(string)
 	j, ok := s.cfg.Preheats.Cancel(id, "cancelled by "+by)
 	if !ok {
-		return j, noJob(id)
+		return j, fmt.Sprintf("preheat job %d", id), noJob(id)
 	}
-	return j, nil
+	return j, "preheat " + j.Image + " is " + j.State, nil
 }
 
 func jobID(r *http.Request) (int64, error) {

@@ -165,11 +165,12 @@ func (s *Server) answering(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
-		r = r.WithContext(context.WithValue(ctx, details{}, new(string)))
+		what := new(string)
+		r = r.WithContext(context.WithValue(ctx, details{}, what))
 		r.Body = http.MaxBytesReader(w, r.Body, bodyMost)
 		answer, err := rt.serve(r)
 		if rt.mutates() {
-			s.record(r, err)
+			s.record(ctx, r.Method, r.URL.Path, *what, err)
 		}
 		if err != nil {
 			s.refuse(w, asError(err))
@@ -190,11 +191,11 @@ func note(r *http.Request, what string) {
 }
 
 // record is the audit log: who tried to change what.
-func (s *Server) record(r *http.Request, err error) {
-	by, _ := r.Context().Value(who{}).(string)
-	attrs := []any{"who", by, "method", r.Method, "path", r.URL.Path}
-	if what, ok := r.Context().Value(details{}).(*string); ok && *what != "" {
-		attrs = append(attrs, "what", *what)
+func (s *Server) record(ctx context.Context, method, path, what string, err error) {
+	by, _ := ctx.Value(who{}).(string)
+	attrs := []any{"who", by, "method", method, "path", path}
+	if what != "" {
+		attrs = append(attrs, "what", what)
 	}
 	if err != nil {
 		s.log.Warn("admin change failed", append(attrs, "err", err)...)
