@@ -65,6 +65,7 @@ endif
 .PHONY: e2e
 e2e: e2e-deps e2e-packages-deps ## real containerd, real registry, network namespaces (root)
 	@echo "NOT PART OF THIS: skopeo, Podman and Docker (much to install); run 'sudo make e2e-clients'"
+	@echo "NOT PART OF THIS: packages of the other architecture (all is built once more); run 'sudo make e2e-packages'"
 	@e2e/build-previous.sh >/dev/null || { [ $$? = 3 ] && echo "NOT PART OF THIS: this version together with the one before (TestTwoVersionsWorkTogether)"; }
 	P2PD_E2E=1 go test -count=1 -timeout 40m $$(go list ./e2e/... | grep -v /e2e/packages)
 	P2PD_E2E=1 go test -count=1 -timeout 30m ./e2e/packages # by itself: others measure
@@ -75,8 +76,9 @@ e2e-packages-deps:
 	@scripts/install-deps.sh debootstrap systemd-nspawn rpm groff
 
 .PHONY: e2e-packages
-e2e-packages: e2e-packages-deps ## deb and rpm packages installed, upgraded and removed, with a real systemd (root)
-	P2PD_E2E=1 go test -count=1 -timeout 30m -v ./e2e/packages
+e2e-packages: e2e-packages-deps ## deb and rpm packages installed, upgraded and removed, with a real systemd, and looked into for the other architecture (root)
+	@scripts/install-deps.sh qemu-aarch64 qemu-x86_64
+	P2PD_E2E=1 P2PD_E2E_FOREIGN=1 go test -count=1 -timeout 30m -v ./e2e/packages
 
 .PHONY: e2e-newcomer
 e2e-newcomer: ## the README's first two commands on a clean Debian with git, make and Go: all is downloaded and built (root, an hour)

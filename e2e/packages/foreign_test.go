@@ -29,7 +29,7 @@ var platforms = map[string]platform{
 func TestForeign(t *testing.T) {
 	ctx := gate(t)
 	if os.Getenv("P2PD_E2E_FOREIGN") == "" {
-		t.Skip("builds everything for another architecture, in many minutes: set P2PD_E2E_FOREIGN=1")
+		t.Skip("builds all for another architecture: run 'sudo make e2e-packages'")
 	}
 	arch := "arm64"
 	if runtime.GOARCH == arch {
