@@ -45,12 +45,12 @@ test-unit:
 .PHONY: test-page
 ifeq ($(ROOT)$(shell . /etc/os-release 2>/dev/null; echo $$ID),yesdebian)
 test-page: ## the live page in Chromium (root on Debian)
-	@scripts/install-deps.sh chromium npm
+	@scripts/install-deps.sh chromium npm tmux
 	axe=$$(e2e/axe/fetch.sh) || { axe=none; echo "NOT PART OF THIS: axe-core, which could not be fetched; the rest of the page's tests run" >&2; }; \
 	P2PD_BROWSER=1 P2PD_AXE=$$axe go test -count=1 -timeout 5m -run 'Page' ./cmd/p2pctl
 else
 test-page:
-	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium and npm, and run 'P2PD_BROWSER=1 P2PD_AXE=\$$(e2e/axe/fetch.sh) go test -run Page ./cmd/p2pctl'"
+	@echo "SKIPPED: the live page in Chromium: root on Debian installs it; elsewhere install chromium, npm and tmux, and run 'P2PD_BROWSER=1 P2PD_AXE=\$$(e2e/axe/fetch.sh) go test -run Page ./cmd/p2pctl'"
 endif
 
 .PHONY: test-e2e

@@ -34,6 +34,7 @@ needs[qemu-aarch64]=qemu-user # to run what packages for the other architecture 
 needs[qemu-x86_64]=qemu-user
 needs[chromium]='chromium fonts-dejavu-core' # for test-page
 needs[npm]=npm                                # it fetches axe-core, for test-page
+needs[tmux]=tmux                              # a terminal beside the page, for test-page
 # Clients of the mirror besides containerd, for e2e-clients.
 needs[skopeo]=skopeo
 needs[podman]=podman

@@ -111,9 +111,9 @@ func newCluster(t *testing.T, nodes int, tcp bool, more ...string) *cluster {
 	startProcess(t, "scheduler", "--listen", at, "--http-listen", "127.0.0.1:0", "--admin-listen", c.server, "--admin-token-file", c.tokenFile, "--membership-mode", "open",
 		"--preheat-registries", c.registry+"=http://"+c.registry)
 	for i := range nodes {
-		n := node{mirror: freePort(t), socket: filepath.Join(dir, fmt.Sprint("n", i), "p2pd.sock")}
+		n := node{socket: filepath.Join(dir, fmt.Sprint("n", i), "p2pd.sock")}
 		startProcess(t, "p2pd", append([]string{
-			"--mirror-listen", n.mirror, "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",
+			"--mirror-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--peer-bulk-listen", "127.0.0.1:0",
 			"--peer-advertise", "127.0.0.1", "--http-listen", "127.0.0.1:0", "--store-path", filepath.Dir(n.socket), "--scheduler", at,
 			"--topology-zone", fmt.Sprint("zone-", i%2), "--registries", c.registry + "=http://" + c.registry, "--containerd-socket", "",
 		}, more...)...)
@@ -124,7 +124,30 @@ func newCluster(t *testing.T, nodes int, tcp bool, more ...string) *cluster {
 		code, out, _ := c.try(0, "peer", "ls", "-o", "json")
 		return code == 0 && json.Unmarshal([]byte(out), &list) == nil && len(list.Items) == nodes
 	})
+	for i := range c.nodes {
+		c.until(t, "a node says where its mirror is", func() bool {
+			c.nodes[i].mirror = c.nodes[i].status().Mirror
+			return c.nodes[i].mirror != ""
+		})
+	}
 	return c
+}
+
+// status is what a node says of itself; empty before it answers.
+func (n node) status() (s api.NodeStatus) {
+	cl := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", n.socket)
+	}}}
+	res, err := cl.Get("http://p2pd" + api.Prefix + "/status")
+	if err != nil {
+		return s
+	}
+	defer res.Body.Close()
+	var all api.Status
+	if err := json.NewDecoder(res.Body).Decode(&all); err == nil && all.Node != nil {
+		s = *all.Node
+	}
+	return s
 }
 
 // refusing is a registry that has a repository which is nobody's business.
