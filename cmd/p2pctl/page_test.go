@@ -48,6 +48,17 @@ func TestTheLivePage(t *testing.T) {
 	b.until("[...document.querySelectorAll('#zoneRows rect')].map(r => r.getAttribute('class')).sort().join() === 'far,leased'")
 	b.shoot("swarms.png")
 	b.barriers("swarms")
+	// Who is at a link stays there while others come and all is told anew.
+	const at = "document.activeElement.hash"
+	b.eval("document.querySelector('#swarmRows a').focus()")
+	was := b.eval(at)
+	for i := range c.nodes {
+		c.pull(t, i, "team/app/blobs/"+m.Layers[1].Digest.String())
+	}
+	b.until("document.getElementById('swarmRows').rows.length === 2 && [...document.getElementById('swarmRows').rows].every(r => r.cells[3].textContent === '2')")
+	if is := b.eval(at); was == "" || is != was {
+		t.Errorf("the focus was at %s and is at %s", was, is)
+	}
 	b.eval("location.hash = '#/swarm/" + blob.String() + "'")
 	b.until("document.getElementById('memberRows').rows.length === 2")
 	b.until("document.getElementById('memberRows').innerText.includes('has all')")

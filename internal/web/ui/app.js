@@ -1,6 +1,6 @@
 // The live page. It asks the admin interface of the scheduler that serves it and
 // nobody else, changes nothing, and writes what it is told as text, never as HTML.
-import { $, bar, bytes, cell, failing, link, row, set, share, short, shortPeer } from './dom.js';
+import { $, bar, bytes, cell, failing, link, place, row, set, share, short, shortPeer } from './dom.js';
 import { checkTable, imagePage, imageTable, troubleTables } from './told.js';
 import { zoneTable } from './zones.js';
 
@@ -189,7 +189,7 @@ function overview(s) {
     if (r.awayUntil) p.className = 'bad';
     return p;
   });
-  $('registries').replaceChildren(...lines.slice(0, 8));
+  place('registries', lines.slice(0, 8));
   if (!$('home').hidden) zoneTable('zoneRows', t.zones, (z) => [z.peers]);
 }
 
@@ -226,7 +226,7 @@ function drawFlow() {
 
 function swarmTable(swarms) {
   $('noSwarms').hidden = swarms.length > 0;
-  $('swarmRows').replaceChildren(...swarms.map((w) => {
+  place('swarmRows', swarms.map((w) => {
     const bar = document.createElement('progress');
     bar.value = w.progress;
     bar.setAttribute('aria-label', 'pieces that members have');
@@ -254,7 +254,7 @@ function swarmPage(w) {
   const members = [...w.memberItems].sort((a, b) => (a.zone || '').localeCompare(b.zone || '') || b.have - a.have || a.peer.localeCompare(b.peer));
   drawHeat(w, members);
   zoneTable('flowRows', w.zones, (z) => [z.members, z.seeds, z.gateways]);
-  $('memberRows').replaceChildren(...members.slice(0, 200).map((m) => {
+  place('memberRows', members.slice(0, 200).map((m) => {
     const state = m.doubted ? 'doubted' : m.stalled ? 'stalled' : m.seed ? 'has all' : 'pulling';
     return row(cell(shortPeer(m.peer)), cell(m.node || '–'), cell(m.zone || '–'), cell(state + (m.gateway ? ', gateway' : ''), m.doubted || m.stalled ? 'bad' : ''), cell(m.have + '/' + m.pieces, 'n'),
       cell(bytes(m.bytes.peers), 'n'), cell(bytes(m.bytes.origin), 'n'), cell(bytes(m.sent), 'n'));
@@ -289,7 +289,7 @@ function drawHeat(w, members) {
 
 function jobTable(jobs) {
   $('noJobs').hidden = jobs.length > 0;
-  $('jobRows').replaceChildren(...jobs.map((j) => row(cell(link('#/preheat/' + j.id, String(j.id))), cell(j.image), cell(j.state, failing(j.state)),
+  place('jobRows', jobs.map((j) => row(cell(link('#/preheat/' + j.id, String(j.id))), cell(j.image), cell(j.state, failing(j.state)),
     cell(String(j.nodes), 'n'), cell(String(j.done), 'n'), cell(String(j.failed), 'n'), bar(j.bytes, j.ofBytes, 'bytes where they should be'), cell(new Date(j.created).toLocaleTimeString()))));
 }
 
@@ -308,7 +308,7 @@ async function jobPage(id) {
   set('jobWhy', j.error || '');
   const rank = { failed: 0, waiting: 1, fetching: 2, done: 3 };
   const nodes = (j.nodeItems || []).sort((a, b) => rank[a.state] - rank[b.state] || a.bytes - b.bytes || a.peer.localeCompare(b.peer));
-  $('nodeRows').replaceChildren(...nodes.slice(0, 200).map((n) => row(cell(n.node || shortPeer(n.peer)), cell(n.zone || '–'), cell(n.state, failing(n.state)),
+  place('nodeRows', nodes.slice(0, 200).map((n) => row(cell(n.node || shortPeer(n.peer)), cell(n.zone || '–'), cell(n.state, failing(n.state)),
     cell(n.blobs + '/' + n.ofBlobs, 'n'), bar(n.bytes, n.ofBytes, 'bytes that are there'), cell(n.error || '', 'bad'))));
   set('moreNodes', nodes.length > 200 ? '… and ' + (nodes.length - 200) + ' more nodes; p2pctl preheat show lists all.' : '');
 }

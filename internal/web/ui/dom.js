@@ -15,6 +15,20 @@ export const shortPeer = (p) => p.length > 12 ? '…' + p.slice(-12) : p;
 export const shortNode = (n) => n.startsWith('12D3Koo') ? shortPeer(n) : n;
 export const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
 
+// place makes nodes the children of an element. What stays as it is stays there, with what is selected in it; and what
+// has the focus has it again, or whoever goes by the keyboard would begin anew each second.
+export function place(id, nodes) {
+  const at = $(id), had = at.contains(document.activeElement) ? document.activeElement : null, key = had?.closest('[data-key]')?.dataset.key;
+  nodes.forEach((n, i) => {
+    const old = at.children[i];
+    if (!old) at.append(n); else if (!old.isEqualNode(n)) old.replaceWith(n);
+  });
+  while (at.children.length > nodes.length) at.lastElementChild.remove();
+  if (had && !at.contains(document.activeElement)) {
+    [...at.querySelectorAll(had.localName)].find((e) => had.hash ? e.hash === had.hash : e.closest('[data-key]')?.dataset.key === key)?.focus({ preventScroll: true });
+  }
+}
+
 export const cell = (content, kind) => {
   const td = document.createElement('td');
   if (kind) td.className = kind;

@@ -1,5 +1,5 @@
 // The views of what nodes have told: pulls of images, what went wrong, checks.
-import { $, bars, bytes, cell, link, row, set, short, shortNode } from './dom.js';
+import { $, bars, bytes, cell, link, place, row, set, short, shortNode } from './dom.js';
 
 const seconds = (ms) => ms < 1000 ? ms + ' ms' : (ms / 1000).toFixed(ms < 10000 ? 2 : 1) + ' s';
 const rowsMost = 200;   // of checks that are shown, those that failed first
@@ -9,7 +9,7 @@ const add = (kind, text, name) => { const e = document.createElement(kind); if (
 
 export function imageTable(images) {
   $('noImages').hidden = images.length > 0;
-  $('imageRows').replaceChildren(...images.map((i) => row(cell(link('#/image/' + i.digest, i.image.replace(/@sha256:(.{12}).*/, '@$1'))), cell(String(i.pulls), 'n'), cell(String(i.failed), i.failed ? 'n bad' : 'n'),
+  place('imageRows', images.map((i) => row(cell(link('#/image/' + i.digest, i.image.replace(/@sha256:(.{12}).*/, '@$1'))), cell(String(i.pulls), 'n'), cell(String(i.failed), i.failed ? 'n bad' : 'n'),
     cell(seconds(i.medianMilliseconds), 'n'), cell(seconds(i.slowestMilliseconds), 'n'), cell(shortNode(i.slowestNode)),
     cell(bytes(i.fromPeers), 'n'), cell(bytes(i.fromOrigin), 'n'), cell(bytes(i.fromCache), 'n'), cell(clock(i.last)))));
 }
@@ -31,7 +31,7 @@ export function imagePage(d) {
       all.push(one);
     }
   }
-  $('waterfalls').replaceChildren(...all);
+  place('waterfalls', all);
 }
 
 // waterfall is one pull: a line a blob, over the time of the pull.
@@ -78,7 +78,7 @@ function parts(b, whole) {
 function fill(id, rows) {
   const heads = [...$(id).closest('table').querySelectorAll('th')].map((th) => th.textContent);
   for (const tr of rows) [...tr.cells].forEach((td, i) => { td.dataset.of = heads[i]; });
-  $(id).replaceChildren(...rows);
+  place(id, rows);
 }
 
 const onNodes = (i) => i.nodes.map(shortNode).join(', ') + (i.moreNodes ? ' and others' : '');

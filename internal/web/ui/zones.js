@@ -1,6 +1,6 @@
 // What peers have received, zone by zone: from their own zone, from others, and from
 // registries. Lines between zones are what is scarce, and what clouds bill.
-import { $, bars, bytes, cell, row, set } from './dom.js';
+import { $, bars, bytes, cell, place, row, set } from './dom.js';
 
 const rowsMost = 32; // zones that are shown
 
@@ -10,7 +10,7 @@ export function zoneTable(id, zones, more) {
   const named = zones.filter((z) => z.zone), all = (z) => z.fromZone + z.fromOtherZones + z.fromOrigin;
   const most = Math.max(1, ...named.map(all)); // one scale for all, so that bars compare
   $(id).closest('figure').hidden = named.length === 0;
-  $(id).replaceChildren(...named.slice(0, rowsMost).map((z) => {
+  place(id, named.slice(0, rowsMost).map((z) => {
     const near = z.fromZone, far = near + z.fromOtherZones;
     const spans = [[0, near, 'have'], [near, far, 'far'], [far, all(z), 'leased']].filter(([from, to]) => to > from);
     return row(cell(z.zone), cell(bars(spans, most)), ...more(z).map((n) => cell(String(n), 'n')),
