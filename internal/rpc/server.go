@@ -152,7 +152,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	healthpb.RegisterHealthServer(g, alive)
 
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(l); cancel() }()
+	go func() { served <- g.Serve(listener{l, keepaliveEvery + keepaliveWait}); cancel() }()
 	s.loop(ctx)
 	close(s.ended)
 	alive.Shutdown()
@@ -172,7 +172,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(connStreams),
 		grpc.ConnectionTimeout(helloWait),
 		grpc.WaitForHandlers(true),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveEvery, Timeout: keepaliveWait, MaxConnectionIdle: idleWait}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveEvery, Timeout: pingsUnanswered, MaxConnectionIdle: idleWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingLeast, PermitWithoutStream: true}),
 	}
 	return append(opts, s.cfg.Guard.options()...)
