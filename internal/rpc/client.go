@@ -185,13 +185,20 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 		cancel() // ends receive, if it is this side that broke
 	}()
 	var beside sync.WaitGroup
+	var hangs atomic.Bool
 	beside.Go(func() { c.vouch(ctx, svc) })
+	beside.Go(func() {
+		beat(ctx, conn, beatEvery, deadAfter, func() { hangs.Store(true); cancel() })
+	})
 	if c.cfg.Membership != nil {
 		beside.Go(func() { c.renew(ctx, members) })
 	}
 	defer beside.Wait()
 	c.cfg.Handler.Attached(out)
 	err = c.receive(g)
+	if hangs.Load() {
+		err = errHangs
+	}
 	c.cfg.Handler.Detached()
 	cancel()
 	if serr := <-sent; serr != nil && !errors.Is(serr, context.Canceled) {

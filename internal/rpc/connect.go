@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
@@ -24,19 +23,19 @@ const (
 	headerWait = 10 * time.Second
 )
 
-// A scheduler whose host is dead must be noticed within 5 s, though gRPC pings
-// no more often than every 10 s. So the kernel does it: what is sent must be
-// acknowledged within deadAfter (gRPC sets TCP_USER_TIMEOUT to its ping's
-// time-out), and a quiet connection is probed every probeAfter, twice before
-// it is given up. gRPC's pings are for a scheduler that hangs on a host that
-// lives.
+// A scheduler whose host is dead must be noticed within 5 s. So the kernel does it: what
+// is sent must be acknowledged within deadAfter, and a quiet connection is probed every
+// probeAfter, twice before it is given up. One that hangs on a host that lives is given
+// up when it does not answer a beat within deadAfter.
 const (
-	pingEvery     = 10 * time.Second
 	deadAfter     = 4 * time.Second
 	probeAfter    = 2 * time.Second
 	probeInterval = time.Second
 	probes        = 2
 )
+
+// errHangs says that a scheduler takes what is sent, and says nothing.
+var errHangs = fmt.Errorf("the scheduler has not answered within %v", deadAfter)
 
 // errUnreachable says that there was no connection within dialWait.
 var errUnreachable = errors.New("cannot connect to the scheduler")
@@ -48,6 +47,7 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 	dialer := &net.Dialer{
 		Timeout:         dialWait,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeInterval, Count: probes},
+		Control:         acknowledgedWithin(deadAfter),
 	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(c.cfg.Membership.credentials(c.cfg.Failed)),
@@ -56,7 +56,6 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: deadAfter}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{
 				BaseDelay: c.cfg.RetryFirst, Multiplier: 1.6, Jitter: jitter,

@@ -33,14 +33,14 @@ const (
 )
 
 const (
-	// keepaliveEvery and keepaliveWait find peers whose host is gone. Ten
-	// thousand idle peers are two thousand pings a second.
-	// One that answers late is busy: cut off, it would come back and have all
-	// said again.
-	keepaliveEvery = 5 * time.Second
-	keepaliveWait  = 10 * time.Second
+	// silence is how long a connection may say nothing: two and a half beats. One
+	// that answers late is busy: cut off, it would come back and have all said again.
+	silence = 25 * time.Second
+	// keepaliveEvery is how often who says nothing is pinged; peers say something more
+	// often than that.
+	keepaliveEvery = 12 * time.Second
 	// pingLeast is how often a peer may ping without being taken for a
-	// nuisance; peers here do so every pingEvery.
+	// nuisance.
 	pingLeast = time.Second
 	// connBuffer is the read and the write buffer of a connection: with
 	// ten thousand of them the default 32 KiB each would be 640 MiB.
@@ -152,7 +152,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	healthpb.RegisterHealthServer(g, alive)
 
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(listener{l, keepaliveEvery + keepaliveWait}); cancel() }()
+	go func() { served <- g.Serve(listener{l, silence}); cancel() }()
 	s.loop(ctx)
 	close(s.ended)
 	alive.Shutdown()

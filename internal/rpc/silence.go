@@ -6,14 +6,6 @@ import (
 	"time"
 )
 
-// gRPC's keepalive compares times of day. After one step back of its clock a scheduler
-// would take each of its connections for dead: ten thousand peers would lose it within
-// fifteen seconds, and come back all at once. So gRPC's part here is to ping, as the peers
-// do as well, and it waits pingsUnanswered for the answer; for how long nothing was heard is
-// measured by a clock that does not step. (A peer whose own clock goes back loses its
-// streams once, and gets them back.)
-const pingsUnanswered = 24 * time.Hour
-
 // listener closes the connections from which nothing has come for a while.
 type listener struct {
 	net.Listener
