@@ -1,47 +1,114 @@
 package rpc
 
 import (
-	"context"
+	"io"
+	"net"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// answering is a connection that answers each call in its own way.
-type answering func(ctx context.Context) error
+// lines forwards connections to a scheduler until they are frozen: then they take what
+// is sent, and say nothing.
+type lines struct {
+	net.Listener
 
-func (a answering) Invoke(ctx context.Context, _ string, _, _ any, _ ...grpc.CallOption) error {
-	return a(ctx)
+	mu    sync.Mutex // guards what follows
+	open  []*frozen
+	asked int // connections that came
 }
 
-func (answering) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
-	return nil, status.Error(codes.Unimplemented, "no streams")
+// frozen is a connection whose answers can be held back for good.
+type frozen struct {
+	net.Conn
+	gate chan struct{} // closed once answers are held back
 }
 
-// A scheduler is given up once it does not answer, and not before, whatever it answers.
-func TestBeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const every, wait = 10 * time.Second, 4 * time.Second
-		began := time.Now()
-		answers := 0
-		hang := answering(func(ctx context.Context) error {
-			if answers++; answers <= 3 {
-				return []error{nil, status.Error(codes.Unimplemented, "no such service"), status.Error(codes.Unavailable, "not well")}[answers-1]
+func forward(t *testing.T, to string) *lines {
+	t.Helper()
+	l := &lines{Listener: listen(t, "127.0.0.1:0")}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
 			}
-			<-ctx.Done()
-			return status.FromContextError(ctx.Err()).Err()
-		})
-		dead := 0
-		beat(t.Context(), hang, every, wait, func() { dead++ })
-		if took := time.Since(began); dead != 1 || answers != 4 || took < 3*every+wait || took > 4*every+wait {
-			t.Errorf("given up %d times, after %d questions and %v", dead, answers, took)
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			f := &frozen{near, make(chan struct{})}
+			l.mu.Lock()
+			l.asked++
+			l.open = append(l.open, f)
+			l.mu.Unlock()
+			all.Go(func() { _, _ = io.Copy(far, near); far.Close() })
+			all.Go(func() { _, _ = io.Copy(f, far); near.Close() })
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(every+wait/4, cancel) // the stream ends while the scheduler is asked
-		beat(ctx, hang, every, wait, func() { t.Error("given up, though it was this peer that ended") })
 	})
+	t.Cleanup(func() {
+		l.Close()
+		l.mu.Lock()
+		for _, f := range l.open {
+			f.Close()
+		}
+		l.mu.Unlock()
+		all.Wait()
+	})
+	return l
+}
+
+// Write implements io.Writer. What is written to a frozen connection is lost.
+func (f *frozen) Write(p []byte) (int, error) {
+	select {
+	case <-f.gate:
+		return len(p), nil
+	default:
+		return f.Conn.Write(p)
+	}
+}
+
+// freeze holds back all answers of the connections that there are.
+func (l *lines) freeze() (asked int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.open {
+		close(f.gate)
+	}
+	return l.asked
+}
+
+func (l *lines) connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
+// A peer stays with a scheduler that says nothing but that it is well. One that takes
+// what is sent, and answers nothing, it gives up with the connection, and comes to it
+// by another.
+func TestASchedulerThatHangsIsGivenUp(t *testing.T) {
+	const every = 20 * time.Millisecond
+	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: newCore()})
+	l := forward(t, addr)
+	h := newHandler()
+	c := NewClient(ClientConfig{Address: l.Addr().String(), Self: scheduler.Peer{ID: "a"}, Handler: h})
+	c.every, c.silence = every, 100*every
+	run(t, "client", c.Run)
+	next(t, "attached", h.attached)
+	select {
+	case <-h.detached:
+		t.Fatal("it is given up, though it answers")
+	case <-time.After(3 * c.silence / 2): // longer than it may be silent
+	}
+	was := l.freeze()
+	next(t, "detached", h.detached)
+	next(t, "attached again", h.attached)
+	if is := l.connections(); is <= was {
+		t.Errorf("%d connections before, %d after", was, is)
+	}
 }

@@ -72,6 +72,8 @@ type Client struct {
 	out       atomic.Pointer[outbox]          // while attached
 	stale     bool                            // the scheduler does not take this peer's credential
 	name      string                          // of the scheduler that is attached; empty: it says none
+	every     time.Duration                   // beatEvery, but for tests
+	silence   time.Duration                   // how long a scheduler may say nothing
 }
 
 // NewClient makes a client.
@@ -91,7 +93,7 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Failed == nil {
 		cfg.Failed = func(error) {}
 	}
-	return &Client{cfg: cfg, log: cfg.Logger, sightings: newSightings()}
+	return &Client{cfg: cfg, log: cfg.Logger, sightings: newSightings(), every: beatEvery, silence: beatEvery + deadAfter}
 }
 
 // Dropped is how many events did not fit into the queue.
@@ -185,20 +187,14 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 		cancel() // ends receive, if it is this side that broke
 	}()
 	var beside sync.WaitGroup
-	var hangs atomic.Bool
 	beside.Go(func() { c.vouch(ctx, svc) })
-	beside.Go(func() {
-		beat(ctx, conn, beatEvery, deadAfter, func() { hangs.Store(true); cancel() })
-	})
+	beside.Go(func() { beat(ctx, conn, c.every) })
 	if c.cfg.Membership != nil {
 		beside.Go(func() { c.renew(ctx, members) })
 	}
 	defer beside.Wait()
 	c.cfg.Handler.Attached(out)
 	err = c.receive(g)
-	if hangs.Load() {
-		err = errHangs
-	}
 	c.cfg.Handler.Detached()
 	cancel()
 	if serr := <-sent; serr != nil && !errors.Is(serr, context.Canceled) {

@@ -26,16 +26,13 @@ const (
 // A scheduler whose host is dead must be noticed within 5 s. So the kernel does it: what
 // is sent must be acknowledged within deadAfter, and a quiet connection is probed every
 // probeAfter, twice before it is given up. One that hangs on a host that lives is given
-// up when it does not answer a beat within deadAfter.
+// up, and its connection with it, deadAfter a beat that it does not answer.
 const (
 	deadAfter     = 4 * time.Second
 	probeAfter    = 2 * time.Second
 	probeInterval = time.Second
 	probes        = 2
 )
-
-// errHangs says that a scheduler takes what is sent, and says nothing.
-var errHangs = fmt.Errorf("the scheduler has not answered within %v", deadAfter)
 
 // errUnreachable says that there was no connection within dialWait.
 var errUnreachable = errors.New("cannot connect to the scheduler")
@@ -52,7 +49,11 @@ func (c *Client) connection() (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(c.cfg.Membership.credentials(c.cfg.Failed)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", addr)
+			conn, err := dialer.DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return &attentive{Conn: conn, silence: c.silence}, nil
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),

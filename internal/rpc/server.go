@@ -39,6 +39,9 @@ const (
 	// keepaliveEvery is how often who says nothing is pinged; peers say something more
 	// often than that.
 	keepaliveEvery = 12 * time.Second
+	// pingsUnanswered is how long gRPC waits for an answer to a ping: for good, as it
+	// goes by the time of day (beat.go).
+	pingsUnanswered = 24 * time.Hour
 	// pingLeast is how often a peer may ping without being taken for a
 	// nuisance.
 	pingLeast = time.Second
