@@ -26,7 +26,7 @@ func TestStrangersShareTheOrigin(t *testing.T) {
 		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := strangers(t, nodes)
-				blob := content(30, 48*mib)
+				blob := content(30, 16*mib)
 				took := pullAll(t, c.Nodes, c.Origin.Add(blob), int64(len(blob)))
 				t.Logf("took %v, %.2f of the line's time; origin %.2f copies in %d requests", took,
 					took.Seconds()*100*mbit/float64(len(blob)), copies(c, int64(len(blob))), c.Origin.Requests())
