@@ -6,15 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getenv("P2PD_E2E") != "1" || os.Geteuid() != 0 {
+		t.Skip("makes network namespaces: set P2PD_E2E=1 as root, or run 'sudo make e2e'")
+	}
+}
 
 // A network carries bytes between its places, holds them to the rate, and
 // leaves nothing behind, whatever still runs in it.
 func TestNamespaces(t *testing.T) {
-	if os.Getenv("P2PD_E2E") != "1" || os.Geteuid() != 0 {
-		t.Skip("makes network namespaces: set P2PD_E2E=1 as root, or run 'sudo make e2e'")
-	}
+	needRoot(t)
 	prefix := fmt.Sprintf(runName+"test", os.Getpid())
 	n, err := newNamespaces(t.Context(), prefix, Shape{Nodes: 2, NodeRate: 50e6, OriginRate: 100e6})
 	if err != nil {
@@ -46,5 +52,28 @@ func TestNamespaces(t *testing.T) {
 	<-p.done // it was killed with its network
 	if err := n.Close(context.Background()); err != nil {
 		t.Errorf("second close: %v", err)
+	}
+}
+
+// What a dead run left is removed once, also by labs that open at the same instant.
+func TestLabsCleanUpSideBySide(t *testing.T) {
+	needRoot(t)
+	const dead = 1 << 30 // above any pid
+	for i := range 4 {
+		if _, err := run(t.Context(), "ip", "netns", "add", fmt.Sprintf("p2pd-lab-%d-side%d", dead, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if err := removeStale(t.Context(), BaseDir()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if left := leftOvers(netnsDir); len(left) > 0 {
+		t.Errorf("left over: %v", left)
 	}
 }

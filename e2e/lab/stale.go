@@ -22,8 +22,14 @@ const runName = "p2pd-lab-%d-"
 var runPattern = regexp.MustCompile(`^p2pd-lab-(\d+)-`)
 
 // removeStale ends and removes what runs left behind whose process is dead: a
-// kill -9, or a test that hit its time limit, cleans up nothing itself.
+// kill -9, or a test that hit its time limit, cleans up nothing itself. Of labs
+// that open at once one does it, and the others wait.
 func removeStale(ctx context.Context, base string) error {
+	unlock, err := lockFolder(ctx, base)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var errs []error
 	for _, name := range leftOvers(netnsDir) {
 		errs = append(errs, killNamespace(ctx, name))
@@ -35,6 +41,31 @@ func removeStale(ctx context.Context, base string) error {
 		errs = append(errs, removeTree(filepath.Join(base, name)))
 	}
 	return errors.Join(errs...)
+}
+
+// lockFolder waits until no other process, and nobody else in this one, has
+// the folder's lock, which ends with the process at the latest.
+func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock the labs' folder: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("lock the labs' folder %s: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for the lock of the labs' folder %s: %w", dir, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // leftOvers are the entries of a folder that a dead run of ours made, as the
