@@ -29,8 +29,8 @@ type options struct {
 	layers int
 	phases string
 	flat   lab.Size
-	// profile is a file for the last node's CPU profile in the cold phase.
-	profile string
+	// profiles is a folder for the nodes' CPU profiles in the cold phase.
+	profiles string
 }
 
 func parse(args []string) (options, error) {
@@ -43,7 +43,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.layers, "layers", 1, "layers of the image, of equal size")
 	f.StringVar(&o.phases, "phases", allPhases, "what to measure, by commas")
 	f.TextVar(&o.flat, "flat", lab.Size(0), "instead: pull one layer of this size over 1 Gbit/s and measure memory, for instance 4GiB")
-	f.StringVar(&o.profile, "cpuprofile", "", "write the last node's CPU profile of the cold phase's first seconds to this file")
+	f.StringVar(&o.profiles, "cpuprofile", "", "write each node's CPU profile of the cold phase's first seconds to this folder")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -3,7 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pd/p2pd/e2e/lab"
 )
@@ -11,16 +16,21 @@ import (
 // profileLength is within the cold phase at the default size and rates.
 const profileLength = 12 * time.Second
 
-// profiled runs pull, beside a CPU profile of the last node if one was asked
-// for. (Not the first: it is often the one that reads most from the origin.)
+// profiled runs pull, beside CPU profiles of all nodes if they were asked for: one
+// node alone has too few samples to tell anything.
 func (b *bench) profiled(ctx context.Context, s *lab.Swarm, pull func() ([]float64, error)) ([]float64, error) {
-	if b.profile == "" {
+	if b.profiles == "" {
 		return pull()
 	}
-	done := make(chan error, 1)
-	go func() {
-		done <- s.Nodes[len(s.Nodes)-1].CPUProfile(ctx, startDelay+profileLength, b.profile)
-	}()
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return nil, fmt.Errorf("folder for profiles: %w", err)
+	}
+	var all errgroup.Group
+	for _, node := range s.Nodes {
+		all.Go(func() error {
+			return node.CPUProfile(ctx, startDelay+profileLength, filepath.Join(b.profiles, node.Name+".pprof"))
+		})
+	}
 	times, err := pull()
-	return times, errors.Join(err, <-done)
+	return times, errors.Join(err, all.Wait())
 }
