@@ -67,7 +67,7 @@ e2e: e2e-deps e2e-packages-deps ## real containerd, real registry, network names
 	@echo "NOT PART OF THIS: skopeo, Podman and Docker (much to install); run 'sudo make e2e-clients'"
 	@echo "NOT PART OF THIS: packages of the other architecture (all is built once more); run 'sudo make e2e-packages'"
 	@e2e/build-previous.sh >/dev/null || { [ $$? = 3 ] && echo "NOT PART OF THIS: this version together with the one before (TestTwoVersionsWorkTogether)"; }
-	P2PD_E2E=1 go test -count=1 -timeout 40m $$(go list ./e2e/... | grep -v /e2e/packages)
+	P2PD_E2E=1 go test -count=1 -timeout 40m -parallel 5 $$(go list ./e2e/... | grep -v /e2e/packages) # 5: the containerds of TestContract
 	P2PD_E2E=1 go test -count=1 -timeout 30m ./e2e/packages # by itself: others measure
 
 .PHONY: e2e-packages-deps

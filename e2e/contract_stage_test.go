@@ -14,7 +14,7 @@ import (
 	"github.com/p2pd/p2pd/e2e/lab"
 )
 
-// stage is what all cases of the contract share: an origin behind a proxy that
+// stage is what all cases of one containerd share: an origin behind a proxy that
 // spoils what it is told to, a scheduler, and p2pd on two nodes. The first one
 // has the containerd that pulls.
 type stage struct {
@@ -38,7 +38,7 @@ type stage struct {
 // what small images need.
 const stageRate = lab.Rate(400e6)
 
-func openStage(ctx context.Context, t *testing.T) *stage {
+func openStage(ctx context.Context, t *testing.T, mode lab.PullMode) *stage {
 	t.Helper()
 	l, err := lab.Open(ctx, lab.Config{Shape: lab.Shape{Nodes: 2, NodeRate: stageRate, OriginRate: stageRate}, Programs: programs(t)})
 	if err != nil {
@@ -56,18 +56,10 @@ func openStage(ctx context.Context, t *testing.T) *stage {
 	if err := s.repair(ctx); err != nil {
 		t.Fatal(err)
 	}
+	if s.cri, err = s.StartCRI(ctx, 0, mode); err != nil {
+		t.Fatal(err)
+	}
 	return s
-}
-
-// use makes the stage's containerd one of this mode.
-func (s *stage) use(ctx context.Context, mode lab.PullMode) (err error) {
-	if s.cri != nil {
-		err = s.cri.Stop()
-	}
-	if err == nil {
-		s.cri, err = s.StartCRI(ctx, 0, mode)
-	}
-	return err
 }
 
 // push makes an image that nobody has seen the image of the case.
@@ -86,7 +78,7 @@ func (s *stage) push(ctx context.Context, t *testing.T) {
 // repair makes everything as it is without a fault.
 func (s *stage) repair(ctx context.Context) (err error) {
 	s.proxy.Set(lab.Fault{})
-	if s.cri != nil && s.image.Tag != "" {
+	if s.image.Tag != "" {
 		if err := s.cri.Remove(ctx, s.image); err != nil {
 			return err
 		}
@@ -153,13 +145,25 @@ func (s *stage) fill(ctx context.Context, size lab.Size) error {
 	return s.restart(ctx, 0, s.Programs, "P2PD_STORE_KEEP_FREE=1B")
 }
 
-// seedPeer makes node 1's p2pd hold the case's image.
+// seedPeer makes node 1's p2pd hold the case's image, also by its own word: the
+// client has the last byte before that.
 func (s *stage) seedPeer(ctx context.Context) error {
 	report, err := lab.PullAt(ctx, s.Net.Nodes[1], lab.PullSpec{
 		Base: s.MirrorURL(1), Host: lab.RegistryHost, Repository: s.image.Repository, Tag: s.image.Tag,
 	})
 	if err == nil && report.Digest != s.image.Digest {
 		err = fmt.Errorf("pulled %s, want %s", report.Digest, s.image.Digest)
+	}
+	for err == nil {
+		var m lab.Metrics
+		if m, err = s.nodes[1].Metrics(ctx); err != nil {
+			break
+		}
+		var active float64
+		if active, err = m.Of(lab.DownloadsActive); active == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	return err
 }

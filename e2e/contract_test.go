@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,20 +26,23 @@ const (
 // of containerd pulls through each fault: the image arrives whole if a direct
 // pull would have, else the error is the origin's own. `make e2e-contract`
 // prints the table; docs/containerd.md keeps it.
+//
+// The containerds pull side by side, each on a stage of its own: most of their
+// time they wait.
 func TestContract(t *testing.T) {
 	ctx := gate(t)
+	t.Parallel()
 	modes, err := programs(t).PullModes(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := faults()
-	s := openStage(ctx, t)
 	report := newTable(modes, rows)
+	t.Cleanup(func() { t.Logf("what was seen:\n%s", report) })
 	for _, mode := range modes {
 		t.Run(mode.Name, func(t *testing.T) {
-			if err := s.use(ctx, mode); err != nil {
-				t.Fatal(err)
-			}
+			t.Parallel()
+			s := openStage(ctx, t, mode)
 			// The better of two: the first pull of a daemon is not like others.
 			direct := s.direct(ctx, t, lab.Fault{})
 			if again := s.direct(ctx, t, lab.Fault{}); again.err == nil && again.took < direct.took {
@@ -58,7 +62,6 @@ func TestContract(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("what was seen:\n%s", report)
 }
 
 // outcome is what came of one pull.
@@ -199,19 +202,27 @@ func (s *stage) pull(ctx context.Context) outcome {
 type table struct {
 	modes []lab.PullMode
 	rows  []fault
+
+	mu    sync.Mutex
 	cells map[string]cell
 }
 
 func newTable(modes []lab.PullMode, rows []fault) *table {
-	return &table{modes, rows, make(map[string]cell)}
+	return &table{modes: modes, rows: rows, cells: make(map[string]cell)}
 }
 
-func (t *table) set(m lab.PullMode, f fault, c cell) { t.cells[m.Name+"\n"+f.name] = c }
+func (t *table) set(m lab.PullMode, f fault, c cell) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cells[m.Name+"\n"+f.name] = c
+}
 
 // String shows, for each case, how long the pull took through p2pd and, after
 // the slash, directly, and what share of the image containerd read past p2pd.
 // Times are shown and not judged: they are the machine's too.
 func (t *table) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var b strings.Builder
 	b.WriteString("| fault | may cost |")
 	for _, m := range t.modes {

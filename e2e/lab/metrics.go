@@ -20,6 +20,7 @@ const (
 	FalseBlobs         = `p2pd_verify_failures_total{what="blob"}`
 	ResumedBytes       = `p2pd_cache_resumed_bytes_total`
 	SelfLeases         = `p2pd_self_leases_total`
+	DownloadsActive    = `p2pd_downloads_active`
 	// PullsCompleted are pulls of whole images, by their last byte.
 	PullsCompleted = `p2pd_image_pull_duration_seconds_count{outcome="complete",registry="` + RegistryHost + `"}`
 	// ReceivedAcrossZones came from peers of other zones.
