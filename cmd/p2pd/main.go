@@ -10,5 +10,6 @@ import (
 )
 
 func main() {
+	relax()
 	os.Exit(daemon.NodeMain(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
