@@ -29,11 +29,11 @@ const (
 // everything in it but board; others reach it by post.
 //
 // The idea of each file: download.go the loop and the start; neighbour.go the
-// edges of the swarm, acquaint.go and discover.go those without a scheduler; fetch.go pieces
-// from neighbours; lease.go pieces from the origin; stall.go what happens when
-// nobody sends any; partial.go what is different while only parts are wanted,
-// ahead.go while nobody has asked yet; finish.go the end, and trust.go what
-// happens when the pieces do not add up.
+// edges of the swarm, have.go what is told over them, acquaint.go and discover.go
+// those without a scheduler; fetch.go pieces from neighbours; lease.go pieces from
+// the origin; stall.go what happens when nobody sends any; partial.go what is
+// different while only parts are wanted, ahead.go while nobody has asked yet;
+// finish.go the end, and trust.go what happens when the pieces do not add up.
 type download struct {
 	p     *Peer
 	ref   Ref
@@ -261,6 +261,7 @@ func (d *download) tick(now time.Time) {
 	d.tickFetches(now)
 	d.tickLeases(now)
 	d.tickNeighbours(now)
+	d.tellLater(now)
 	d.tickStall(now)
 	d.tellNews()
 	if _, readers := d.board.slowest(); readers > 0 || d.expected() {

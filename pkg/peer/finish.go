@@ -53,9 +53,3 @@ func (d *download) finish() {
 	d.board.update(func() { d.board.ending = true })
 	d.ended = true
 }
-
-// flushLast announces what is fresh without waiting for more.
-func (d *download) flushLast() {
-	d.lastHave = time.Time{}
-	d.flushHave(time.Now())
-}

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"slices"
 	"time"
 
 	"github.com/p2pd/p2pd/internal/journal"
@@ -50,6 +49,8 @@ type neighbour struct {
 	coolUntil   time.Time // no requests before then: it was busy
 	delivered   int64     // bytes since the last summary
 	rate        rate      // for people
+	untold      []Claim   // what is here and was not announced to it yet (have.go)
+	told        time.Time // when something was
 }
 
 // introduced takes the scheduler's word on new neighbours and the size.
@@ -117,6 +118,7 @@ func (d *download) offer(n *neighbour, reply bool) {
 		}
 	}
 	n.offered = time.Now()
+	n.untold, n.told = nil, n.offered // the offer says all
 	if !reply {
 		n.tries++
 	}
@@ -306,29 +308,4 @@ func (d *download) strike(n *neighbour, fault scheduler.Fault) {
 	}
 	d.part(n.peer.ID)
 	d.blame(n.peer.ID, fault)
-}
-
-// flushHave announces fresh pieces: the first at once, later ones together.
-func (d *download) flushHave(now time.Time) {
-	if len(d.fresh) == 0 {
-		return
-	}
-	if wait := choice.HaveEvery - now.Sub(d.lastHave); wait > 0 {
-		d.flush.Reset(wait)
-		return
-	}
-	d.lastHave = now
-	m := Have{Digest: d.ref.Digest, Pieces: slices.Clip(d.fresh)}
-	d.fresh = nil
-	for _, n := range d.neighbours {
-		switch {
-		case n.offered.IsZero():
-		case !d.p.may(n.peer.ID, d.ref.Digest):
-			n.withheld = true
-		case n.withheld: // it has shown a ticket since
-			d.offer(n, true)
-		default:
-			d.p.cfg.Network.Send(n.peer, m)
-		}
-	}
 }

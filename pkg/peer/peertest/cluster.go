@@ -46,6 +46,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Journal is that of the first node; nil: it has none.
 	Journal *journal.Journal
+	// Sent sees each message that a peer sends to another; nil: nobody does.
+	Sent func(peer.Message)
 }
 
 // zone is that of node i.

@@ -163,6 +163,9 @@ func (p *port) Send(to scheduler.Peer, m peer.Message) {
 	if p.node.Down() {
 		return
 	}
+	if p.c.cfg.Sent != nil {
+		p.c.cfg.Sent(m)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.lines[to.ID]
