@@ -44,6 +44,8 @@ has defaults 'mode: kubernetes'
 has defaults 'serviceAccounts:'
 has defaults 'audience: p2pd'
 has defaults 'resources: [tokenreviews]'
+has defaults 'verbs: [list]'
+hasnt defaults 'verbs: [get]'
 has defaults 'args: [await-restored, "p2pd/release-p2pd-restore"]'
 has defaults 'resourceNames: [release-p2pd-restore]'
 # Nodes know the schedulers by the certificate; the key is the schedulers' alone.
@@ -59,6 +61,8 @@ has defaults 'release-p2pd-scheduler.p2pd.svc:7312'
 render one --set scheduler.replicas=1
 hasnt one 'P2PSCHED_FLEET_ADVERTISE'
 hasnt one 'kind: PodDisruptionBudget'
+render unlabelled --set preheat.selectors=false
+hasnt unlabelled 'resources: [nodes]'
 render open --set membership.mode=open
 hasnt open 'kind: ClusterRole'
 hasnt open 'kind: Secret'
@@ -169,6 +173,7 @@ refused --set image.repository=r --set-json 'networkPolicy.metricsFrom=[{"namesp
 refused --set image.repository=r --set image.digests.p2pd=latest
 refused --set image.repository=r --set preheat.enabled=true,preheat.tlsSecret=a
 refused --set image.repository=r --set preheat.enabled=true,preheat.tokenSecret=a
+refused --set image.repository=r --set preheat.selectors=none
 refused --set image.repository=r --set canary.enabled=true,canary.image=busybox
 refused --set image.repository=r --set canary.enabled=true,canary.repository=canary
 refused --set image.repository=r --set canary.enabled=true,canary.image=a,canary.repository=b,canary.every=often

@@ -16,7 +16,7 @@ import (
 
 // blocks is how many blocks of commands there are below each heading that the test
 // follows. One that comes or goes must be thought of here.
-var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "Preheats into containerd": 1, "A canary": 1, "Leave": 2}
+var blocks = map[string]int{"Install": 4, "The live page": 1, "Preheats by Harbor": 1, "Preheats into containerd": 1, "Preheats by node labels": 1, "A canary": 1, "Leave": 2}
 
 // guide is docs/kubernetes.md in the hands of somebody who has a clone of the
 // repository, and a cluster.

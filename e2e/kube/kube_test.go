@@ -48,6 +48,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("preheat", func(t *testing.T) { x.heat(ctx, t) })
 	t.Run("racks", func(t *testing.T) { x.members(ctx, t, racks) })
 	t.Run("preheat into containerd", func(t *testing.T) { x.heatContainerd(ctx, t) })
+	t.Run("preheat by node labels", func(t *testing.T) { x.heatLabelled(ctx, t) })
 	t.Run("network policies", func(t *testing.T) { x.policies(ctx, t) })
 	t.Run("upgrade", func(t *testing.T) { x.upgrade(ctx, t) })
 	t.Run("replace a node", func(t *testing.T) { x.replace(ctx, t, before, racks) })

@@ -12,7 +12,7 @@ type PreheatRequest struct {
 	Platforms []string `json:"platforms,omitempty"`
 	// Scope says how many of the nodes: zone (one of each zone), all, or some (count
 	// or percentage of them, evenly over the zones). Empty: some with a count or a
-	// percentage, else all where nodes or zones are named, else zone.
+	// percentage, else all where nodes, zones or a selector are given, else zone.
 	Scope      string `json:"scope,omitempty"`
 	Count      int    `json:"count,omitempty"`
 	Percentage int    `json:"percentage,omitempty"` // 1 to 100
@@ -20,6 +20,10 @@ type PreheatRequest struct {
 	// its name, a pattern of names such as gpu-*, its address or its peer ID.
 	Nodes []string `json:"nodes,omitempty"`
 	Zones []string `json:"zones,omitempty"`
+	// Selector narrows the choice further, to nodes whose Kubernetes labels it fits when
+	// the job is asked for, as for kubectl: gpu=true,disk in (ssd,nvme),!spot. The
+	// schedulers must run in Kubernetes.
+	Selector string `json:"selector,omitempty"`
 	// Into is where the image is to be: store (p2pd's, which is the default), or
 	// containerd, where it is unpacked as well. The latter takes nodes that have
 	// containerd.criSocket set, each node's own platform, and a credential that is
@@ -69,6 +73,7 @@ type Preheat struct {
 	Scope      string   `json:"scope"`
 	Count      int      `json:"count,omitempty"`
 	Percentage int      `json:"percentage,omitempty"`
+	Selector   string   `json:"selector,omitempty"`
 	Into       string   `json:"into"`
 	State      string   `json:"state"`
 	Error      string   `json:"error,omitempty"`

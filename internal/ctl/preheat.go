@@ -46,11 +46,15 @@ With --into containerd, each node's containerd pulls the image out of p2pd's sto
 it is there, and unpacks it, so that a container starts without any pull. Nodes must have
 containerd.criSocket set; those that do not are not chosen, or fail with --all.
 
+With --selector, only nodes are chosen whose Kubernetes labels it fits at that moment, in
+kubectl's syntax. The schedulers must run in Kubernetes, and be allowed to list nodes.
+
 With --wait, the exit code is 1 unless every chosen node has the whole image. Interrupting
 the wait does not cancel the job.`,
 		Example: `  p2pctl preheat create registry.example/prod/app:v7 --wait
   p2pctl preheat create registry.example/prod/app:v7 --all --zones a,b --platform linux/arm64
   p2pctl preheat create registry.example/prod/app:v7 --percentage 10 --login
+  p2pctl preheat create registry.example/prod/app:v7 --selector 'gpu=true,disk in (ssd,nvme),!spot'
   p2pctl preheat create registry.example/prod/app:v7 --all --into containerd --wait`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
@@ -59,6 +63,9 @@ the wait does not cancel the job.`,
 				return err
 			}
 			ask.Image = args[0]
+			if cmd.Flags().Changed("selector") && strings.TrimSpace(ask.Selector) == "" {
+				return usage("--selector is empty, which would fit every node; leave it out, or write labels such as gpu=true")
+			}
 			if login {
 				if ask.Credential, err = dockerCredential(cmd.Context(), args[0]); err != nil {
 					return err
@@ -80,6 +87,7 @@ the wait does not cancel the job.`,
 	fs.IntVar(&ask.Percentage, "percentage", 0, "so many of a hundred nodes, evenly over the zones")
 	fs.StringSliceVar(&ask.Nodes, "nodes", nil, "only these `nodes`, by name, pattern of names (gpu-*), address or peer ID; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Zones, "zones", nil, "only nodes of these `zones`; all of them unless a number is given")
+	fs.StringVarP(&ask.Selector, "selector", "l", "", "only nodes whose Kubernetes `labels` fit, such as gpu=true,disk in (ssd,nvme),!spot; all of them unless a number is given")
 	fs.StringSliceVar(&ask.Platforms, "platform", nil, "these `platforms`, as OS/ARCH[/VARIANT]; without any each node gets its own")
 	fs.StringVar(&ask.Into, "into", "", "`where` the image is to be: store, which is p2pd's and the default, or containerd, unpacked")
 	fs.StringVar(&ask.Timeout, "within", "", "`how long` it may take, such as 25m, which is the default")

@@ -56,6 +56,9 @@ func preheatShown(p palette, j *api.Preheat) shown {
 		{"  nodes", fmt.Sprintf("%d (%s): %d done, %d failed; %s of %s", j.Nodes, scopeText(j), j.Done, j.Failed, bytesText(j.Bytes), bytesText(j.OfAll))},
 		{"  state", p.preheatState(j.State)},
 	}}
+	if j.Selector != "" {
+		head.rows = append(head.rows, []string{"  selector", j.Selector})
+	}
 	if j.Error != "" {
 		head.rows = append(head.rows, []string{"  why", j.Error})
 	}

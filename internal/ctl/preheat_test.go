@@ -97,13 +97,15 @@ func TestPreheatCreate(t *testing.T) {
 	}
 	t.Setenv("DOCKER_CONFIG", dir)
 	for args, want := range map[string]api.PreheatRequest{
-		"":                                   {},
-		"--all":                              {Scope: api.PreheatAll},
-		"--count 3 --within 1h":              {Count: 3, Timeout: "1h"},
-		"--percentage 10 --zones a,b":        {Percentage: 10, Zones: []string{"a", "b"}},
-		"--nodes n1 --nodes n2":              {Nodes: []string{"n1", "n2"}},
-		"--platform linux/arm64,linux/amd64": {Platforms: []string{"linux/arm64", "linux/amd64"}},
-		"--login":                            {Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}},
+		"--selector gpu=true,!spot --zones a": {Selector: "gpu=true,!spot", Zones: []string{"a"}},
+		"-l gpu --count 2":                    {Selector: "gpu", Count: 2},
+		"":                                    {},
+		"--all":                               {Scope: api.PreheatAll},
+		"--count 3 --within 1h":               {Count: 3, Timeout: "1h"},
+		"--percentage 10 --zones a,b":         {Percentage: 10, Zones: []string{"a", "b"}},
+		"--nodes n1 --nodes n2":               {Nodes: []string{"n1", "n2"}},
+		"--platform linux/arm64,linux/amd64":  {Platforms: []string{"linux/arm64", "linux/amd64"}},
+		"--login":                             {Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}},
 	} {
 		o := &oven{steps: []api.Preheat{preheatOf(api.PreheatPending, 0)}}
 		want.Image = "r.test/app:v1"
@@ -167,7 +169,7 @@ func TestPreheatBar(t *testing.T) {
 }
 
 func TestPreheatCommands(t *testing.T) {
-	o := &oven{steps: []api.Preheat{preheatOf(api.PreheatRunning, 100<<20, func(j *api.Preheat) { j.Done, j.Scheduler = 1, "s.test:7310" })}}
+	o := &oven{steps: []api.Preheat{preheatOf(api.PreheatRunning, 100<<20, func(j *api.Preheat) { j.Done, j.Scheduler, j.Selector = 1, "s.test:7310", "gpu,!spot" })}}
 	where := o.serve(t)
 	for _, tt := range []struct {
 		args string
@@ -178,11 +180,13 @@ func TestPreheatCommands(t *testing.T) {
 		{"preheat ls -o wide", 0, "all    s.test:7310"},
 		{"preheat ls -o name", 0, "preheat/4817260350381745\n"},
 		{"preheat show 4817260350381745", 0, "platforms  each node's own"},
+		{"preheat show 4817260350381745", 0, "selector   gpu,!spot"},
 		{"preheat show preheat/4817260350381745 -o json", 0, `"id": 4817260350381745`},
 		{"preheat cancel 4817260350381745", 0, "cancelled"},
 		{"preheat show 7", 1, "there is no preheat job 7"},
 		{"preheat show seven", 2, "no job's number"},
 		{"preheat create r.test/app:v1 --all --count 2", 2, "none of the others can be"},
+		{"preheat create r.test/app:v1 --selector=", 2, "--selector is empty"},
 		{"preheat create", 2, "accepts 1 arg"},
 		{"preheat create UPPER/x --login", 2, "is no image"},
 	} {

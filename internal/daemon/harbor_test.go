@@ -316,6 +316,7 @@ func TestPreheatConfig(t *testing.T) {
 		{func(c *daemon.PreheatConfig) { c.Clusters = daemon.Clusters{"one": {"a"}} }, "preheat.clusters"},
 		{func(c *daemon.PreheatConfig) { c.Clusters = daemon.Clusters{"1": nil} }, "preheat.clusters"},
 		{func(c *daemon.PreheatConfig) { c.Rules = daemon.Rules{{Tag: "["}} }, "preheat.rules[0]"},
+		{func(c *daemon.PreheatConfig) { c.Rules = daemon.Rules{{}, {Selector: "gpu"}} }, "preheat.rules[1].selector"},
 		{func(c *daemon.PreheatConfig) { *c = daemon.PreheatConfig{Rules: daemon.Rules{{}}} }, "preheat.listen"},
 	} {
 		cfg := daemon.DefaultHubConfig()

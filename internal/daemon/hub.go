@@ -129,7 +129,7 @@ func newHub(cfg HubConfig, o *origin.Origin, log *slog.Logger) (*Hub, error) {
 			return fence.authority.Ticket(string(to), d)
 		},
 	})
-	h.desk = preheat.NewDesk(h.preheats(o, fence.guard == nil))
+	h.desk = preheat.NewDesk(h.preheats(o, fence))
 	return h, nil
 }
 

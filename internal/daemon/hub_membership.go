@@ -100,7 +100,7 @@ type fence struct {
 	authority *member.Authority
 	key       member.Key
 	made      bool // the key is new
-	// platform is asked whose tokens are; nil if none is.
+	// platform is asked whose tokens are, and about nodes' labels; nil if none is.
 	platform *kubernetes.Client
 }
 

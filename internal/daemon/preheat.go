@@ -47,11 +47,14 @@ func (c *PreheatConfig) flags(fs *pflag.FlagSet) {
 }
 
 // preheat checks what is configured.
-func (p *problems) preheat(c PreheatConfig) {
+func (p *problems) preheat(c PreheatConfig, m HubMembership) {
 	p.registries("preheat.registries", c.Registries)
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {
 			p.add(fmt.Sprintf("preheat.rules[%d]", i), r.Registry+"/"+r.Repository, "is no rule: "+err.Error())
+		}
+		if r.Selector != "" && m.Mode != modeKubernetes {
+			p.add(fmt.Sprintf("preheat.rules[%d].selector", i), r.Selector, "is about labels of Kubernetes nodes; set membership.mode to kubernetes, or name nodes by pattern")
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.Clusters)) {
@@ -83,10 +86,13 @@ func preheatOrigin(c PreheatConfig, version string, log *slog.Logger) (*origin.O
 	return o, nil
 }
 
-// preheats is what the desk of a hub is made of. plain says that peers are spoken
-// to in plaintext.
-func (h *Hub) preheats(o *origin.Origin, plain bool) preheat.Config {
-	c := preheat.Config{Registries: lookups{o}, Peers: h.server, Self: h.cfg.Fleet.Advertise, Clear: plain, Logger: h.log}
+// preheats is what the desk of a hub is made of. Where it is not closed, peers are
+// spoken to in plaintext.
+func (h *Hub) preheats(o *origin.Origin, f fence) preheat.Config {
+	c := preheat.Config{Registries: lookups{o}, Peers: h.server, Self: h.cfg.Fleet.Advertise, Clear: f.guard == nil, Logger: h.log}
+	if f.platform != nil { // a nil client is none, but not a nil interface
+		c.Labels = f.platform
+	}
 	if h.cfg.Fleet.Listen != "" {
 		c.Tell = func(jobs []byte) {
 			if text, err := json.Marshal([]banNews{{Preheats: jobs}}); err == nil {

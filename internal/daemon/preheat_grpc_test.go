@@ -114,6 +114,7 @@ func TestPreheatByGRPC(t *testing.T) {
 	for request, want := range map[string]codes.Code{
 		`{"image":"shop.test/a/app:v1","percentage":101}`: codes.InvalidArgument,
 		`{"image":"unlisted.test/a/app:v1"}`:              codes.PermissionDenied,
+		`{"image":"shop.test/a/app:v1","selector":"gpu"}`: codes.FailedPrecondition, // this is no Kubernetes
 	} {
 		if _, err := invoke(ctx, t, conn, "CreatePreheat", request); status.Code(err) != want {
 			t.Errorf("%s: %v, want %v", request, err, want)

@@ -74,7 +74,7 @@ func (c *HubConfig) Validate() error {
 	p.hubMembership(c.Membership)
 	p.fleet(c.Fleet, c.Membership)
 	p.zones(c.Zones, c.Membership)
-	p.preheat(c.Preheat)
+	p.preheat(c.Preheat, c.Membership)
 	p.log(c.Log)
 	return p.err()
 }

@@ -89,48 +89,76 @@ func (UnsureError) Unsure() bool { return true }
 // errAbsent is within the error for what the API server does not have.
 var errAbsent = errors.New("there is none")
 
+// AnswerError is an answer that refuses. It is within an UnsureError: what the answer
+// means, the caller knows.
+type AnswerError struct {
+	Status  int    // of HTTP
+	Message string // in the API server's words
+}
+
+// Error implements error.
+func (e *AnswerError) Error() string { return e.Message }
+
+// HTTPStatus is the status of the answer.
+func (e *AnswerError) HTTPStatus() int { return e.Status }
+
 // do asks and decodes the answer into out.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
+	body, err := c.ask(ctx, method, path, "application/json", in)
+	if err != nil {
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.cfg.URL+path, body)
+	defer body.Close()
+	answer, err := io.ReadAll(io.LimitReader(body, maxAnswer))
 	if err != nil {
 		return UnsureError{err}
-	}
-	token, err := os.ReadFile(c.cfg.TokenFile)
-	if err != nil {
-		return UnsureError{err}
-	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	req.Header.Set("Accept", "application/json")
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return UnsureError{err}
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return UnsureError{err}
-	}
-	if res.StatusCode == http.StatusNotFound {
-		return UnsureError{fmt.Errorf("%s %s: %w: %s", method, path, errAbsent, message(answer))}
-	}
-	if res.StatusCode/100 != 2 {
-		return UnsureError{fmt.Errorf("%s %s: %s: %s", method, path, res.Status, message(answer))}
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return UnsureError{fmt.Errorf("%s %s: %w", method, path, err)}
 	}
 	return nil
+}
+
+// ask asks for an answer of a kind (Accept), which the caller closes. One that refuses
+// is an error.
+func (c *Client) ask(ctx context.Context, method, path, kind string, in any) (io.ReadCloser, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.cfg.URL+path, body)
+	if err != nil {
+		return nil, UnsureError{err}
+	}
+	token, err := os.ReadFile(c.cfg.TokenFile)
+	if err != nil {
+		return nil, UnsureError{err}
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	req.Header.Set("Accept", kind)
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, UnsureError{err}
+	}
+	if res.StatusCode/100 == 2 {
+		return res.Body, nil
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, UnsureError{err}
+	}
+	if res.StatusCode == http.StatusNotFound {
+		return nil, UnsureError{fmt.Errorf("%s %s: %w: %s", method, path, errAbsent, message(answer))}
+	}
+	return nil, UnsureError{fmt.Errorf("%s %s: %s: %w", method, path, res.Status, &AnswerError{res.StatusCode, message(answer)})}
 }
 
 // message is what an answer that refuses says to people.

@@ -30,6 +30,8 @@ const (
 type Config struct {
 	Registries Registries
 	Peers      Peers
+	// Labels are those of nodes; nil: there are none to choose by.
+	Labels Labels
 	// Self names this scheduler among others; empty: there are none.
 	Self string
 	// Tell has all other schedulers hear something, in Heard. It may be nil.
@@ -71,9 +73,9 @@ func NewDesk(cfg Config) *Desk {
 	}
 }
 
-// Create takes a job, or names the one that does the same already. It does not wait
-// for anything. Errors are *api.Error.
-func (k *Desk) Create(r api.PreheatRequest) (api.Preheat, error) {
+// Create takes a job, or names the one that does the same already. It waits for nothing
+// but the platform, if nodes are chosen by their labels. Errors are *api.Error.
+func (k *Desk) Create(ctx context.Context, r api.PreheatRequest) (api.Preheat, error) {
 	spec, l, err := specOf(&r, k.cfg.Registries)
 	if err != nil {
 		return api.Preheat{}, err
@@ -84,15 +86,23 @@ func (k *Desk) Create(r api.PreheatRequest) (api.Preheat, error) {
 			Hint: "close it (membership.mode), or give scheduler and nodes credentials of their own (registries[].credentials)",
 		}
 	}
+	if spec.Labelled != nil {
+		if !k.limit.Allow() { // what asks the API server counts, whatever comes of it
+			return api.Preheat{}, errTooFast()
+		}
+		if spec.Labelled, err = k.label(ctx, spec.Labelled.Selector); err != nil {
+			return api.Preheat{}, err
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if twin := k.table.Twin(&spec); twin != nil && l.none() {
 		return twin.shown(true), nil
 	}
-	now := time.Now()
-	if !k.limit.Allow() {
-		return api.Preheat{}, &api.Error{Status: http.StatusTooManyRequests, Message: fmt.Sprintf("more than %d jobs a second", createRate), Hint: "wait a moment, and ask for an image once"}
+	if spec.Labelled == nil && !k.limit.Allow() {
+		return api.Preheat{}, errTooFast()
 	}
+	now := time.Now()
 	j := &Job{Spec: spec, Secret: !l.none(), TakenBy: k.cfg.Self, Created: now, Updated: now, State: api.PreheatPending}
 	if err := k.number(j); err != nil {
 		return api.Preheat{}, err
@@ -101,10 +111,14 @@ func (k *Desk) Create(r api.PreheatRequest) (api.Preheat, error) {
 		k.secrets[j.ID] = newCredential(l)
 	}
 	k.table.Forget(now)
-	k.log.Info("preheat job", "job", int64(j.ID), "image", spec.Image(), "scope", spec.Scope, "into", spec.Into, "platforms", spec.Platforms)
+	k.log.Info("preheat job", "job", int64(j.ID), "image", spec.Image(), "scope", spec.Scope, "selector", spec.Labelled.selector(), "into", spec.Into, "platforms", spec.Platforms)
 	k.publish(j)
 	wake(k.wakeUp)
 	return j.shown(true), nil
+}
+
+func errTooFast() error {
+	return &api.Error{Status: http.StatusTooManyRequests, Message: fmt.Sprintf("more than %d jobs a second", createRate), Hint: "wait a moment, and ask for an image once"}
 }
 
 // number gives a job a number that no scheduler has given to another one: drawn

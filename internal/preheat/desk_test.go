@@ -64,7 +64,7 @@ func TestAJob(t *testing.T) {
 		slow, fast := newEngine(false), newEngine(true)
 		w.node(t, "a", slow, k)
 		w.node(t, "b", fast, k)
-		j, err := k.Create(api.PreheatRequest{Image: host + "/team/private:v1", Scope: api.PreheatAll, Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}})
+		j, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/team/private:v1", Scope: api.PreheatAll, Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}})
 		if err != nil || j.State != api.PreheatPending || j.ID < 1 || j.ID > scheduler.PreheatJobMost {
 			t.Fatalf("created: %+v, %v", j, err)
 		}
@@ -105,7 +105,7 @@ func TestNodesThatFail(t *testing.T) {
 		w.node(t, "good", newEngine(true), k)
 		w.node(t, "full", full, k)
 		w.node(t, "slow", newEngine(false), k)
-		j, err := k.Create(api.PreheatRequest{Image: host + "/team/app:v1", Scope: api.PreheatAll, Timeout: "10m"})
+		j, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:v1", Scope: api.PreheatAll, Timeout: "10m"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestANodeRestarts(t *testing.T) {
 		k := NewDesk(Config{Registries: w, Peers: w})
 		run(t, k.Run)
 		stop := w.node(t, "a", newEngine(false), k)
-		j, err := k.Create(api.PreheatRequest{Image: host + "/team/app:v1"})
+		j, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:v1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestTwins(t *testing.T) {
 		w.node(t, "a", newEngine(false), k)
 		create := func(r api.PreheatRequest) int64 {
 			t.Helper()
-			j, err := k.Create(r)
+			j, err := k.Create(t.Context(), r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func TestCancel(t *testing.T) {
 		run(t, k.Run)
 		e := newEngine(false)
 		w.node(t, "a", e, k)
-		j, err := k.Create(api.PreheatRequest{Image: host + "/team/app:v1"})
+		j, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:v1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +245,7 @@ func TestBounds(t *testing.T) {
 		refused := 0
 		var last int64
 		for i := range 2 * maxRunning {
-			j, err := k.Create(api.PreheatRequest{Image: fmt.Sprintf("%s/team/app:v%d", host, i)})
+			j, err := k.Create(t.Context(), api.PreheatRequest{Image: fmt.Sprintf("%s/team/app:v%d", host, i)})
 			if err == nil {
 				last = j.ID
 			} else if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != http.StatusTooManyRequests {
@@ -257,7 +257,7 @@ func TestBounds(t *testing.T) {
 		if refused != maxRunning {
 			t.Errorf("%d of %d jobs were refused", refused, 2*maxRunning)
 		}
-		if _, err := k.Create(api.PreheatRequest{Image: host + "/team/app:fast"}); err == nil || !strings.Contains(err.Error(), "a second") {
+		if _, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:fast"}); err == nil || !strings.Contains(err.Error(), "a second") {
 			t.Errorf("one too fast: %v", err)
 		}
 		if j := job(t, k, last, api.PreheatFailed); !strings.Contains(j.Error, "deadline") {
@@ -316,7 +316,7 @@ func TestAnyDeskAnswers(t *testing.T) {
 				e := newEngine(false)
 				w.node(t, "a", newEngine(true), desks...)
 				w.node(t, "b", e, desks...)
-				j, err := desks[0].Create(api.PreheatRequest{Image: host + "/team/app:v1", Scope: api.PreheatAll})
+				j, err := desks[0].Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:v1", Scope: api.PreheatAll})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -343,7 +343,7 @@ func TestAnyDeskAnswers(t *testing.T) {
 						t.Errorf("in the end: %+v", got)
 					}
 				}
-				again, err := desks[1].Create(api.PreheatRequest{Image: host + "/team/app:v1"})
+				again, err := desks[1].Create(t.Context(), api.PreheatRequest{Image: host + "/team/app:v1"})
 				if _, ok := desks[2].Job(t.Context(), again.ID); err != nil || !ok {
 					t.Errorf("a job that another one has just taken: %v, %v", ok, err)
 				}
@@ -371,7 +371,7 @@ func TestACredentialGoesWithItsScheduler(t *testing.T) {
 		e := newEngine(false)
 		w.node(t, "a", e, desks...)
 		w.node(t, "b", newEngine(false), desks...)()
-		j, err := desks[0].Create(api.PreheatRequest{
+		j, err := desks[0].Create(t.Context(), api.PreheatRequest{
 			Image: host + "/" + private + ":v1", Scope: api.PreheatAll, Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"},
 		})
 		if err != nil {
@@ -401,7 +401,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		run(t, k.Run)
 		e := newEngine(false)
 		w.node(t, "a", e, k)
-		j, err := k.Create(api.PreheatRequest{Image: host + "/" + private + ":v1", Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}})
+		j, err := k.Create(t.Context(), api.PreheatRequest{Image: host + "/" + private + ":v1", Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,16 +34,18 @@ type Job struct {
 
 // Spec is what was asked for.
 type Spec struct {
-	Registry   string        `json:"registry"`
-	Repository string        `json:"repository"`
-	Reference  string        `json:"reference"` // tag or digest
-	Platforms  []string      `json:"platforms,omitempty"`
-	Scope      string        `json:"scope"` // of api.PreheatRequest
-	Count      int           `json:"count,omitempty"`
-	Percentage int           `json:"percentage,omitempty"`
-	Nodes      []string      `json:"nodes,omitempty"`
-	Zones      []string      `json:"zones,omitempty"`
-	Timeout    time.Duration `json:"timeout"`
+	Registry   string   `json:"registry"`
+	Repository string   `json:"repository"`
+	Reference  string   `json:"reference"` // tag or digest
+	Platforms  []string `json:"platforms,omitempty"`
+	Scope      string   `json:"scope"` // of api.PreheatRequest
+	Count      int      `json:"count,omitempty"`
+	Percentage int      `json:"percentage,omitempty"`
+	Nodes      []string `json:"nodes,omitempty"`
+	Zones      []string `json:"zones,omitempty"`
+	// Labelled are the only nodes that may be chosen; nil: all.
+	Labelled *Labelled     `json:"labelled,omitempty"`
+	Timeout  time.Duration `json:"timeout"`
 	// Into is api.PreheatContainerd, or empty: the store.
 	Into string `json:"into,omitempty"`
 }
@@ -66,7 +68,8 @@ func (s *Spec) pinned() bool {
 // same reports whether two ask for the same thing.
 func (s *Spec) same(o *Spec) bool {
 	return s.Image() == o.Image() && s.Into == o.Into && s.Scope == o.Scope && s.Count == o.Count && s.Percentage == o.Percentage &&
-		slices.Equal(s.Platforms, o.Platforms) && slices.Equal(s.Nodes, o.Nodes) && slices.Equal(s.Zones, o.Zones)
+		slices.Equal(s.Platforms, o.Platforms) && slices.Equal(s.Nodes, o.Nodes) && slices.Equal(s.Zones, o.Zones) &&
+		s.Labelled.same(o.Labelled)
 }
 
 // Variant is what an image is made of for one platform: the index, if there is

@@ -29,6 +29,14 @@ type Peers interface {
 	Pass(ds []scheduler.Decision)
 }
 
+// Labels are those that the platform gives nodes. *kubernetes.Client has them.
+type Labels interface {
+	// NodesWith are the names of the nodes that a selector fits, sorted. An error that
+	// has an HTTPStatus in it is what the platform has answered; with any other it has
+	// not.
+	NodesWith(ctx context.Context, selector string) ([]string, error)
+}
+
 // Want is a blob that an Agent is asked for, and how it may be read.
 type Want struct {
 	Registry, Repository string

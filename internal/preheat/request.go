@@ -69,6 +69,9 @@ func specOf(r *api.PreheatRequest, rs Registries) (Spec, login, error) {
 		}
 		s.Platforms[i] = platformOf(parsed)
 	}
+	if err := s.labelled(r.Selector); err != nil {
+		return s, login{}, err
+	}
 	if err := s.scope(); err != nil {
 		return s, login{}, err
 	}
@@ -108,7 +111,7 @@ func (s *Spec) scope() error {
 		switch {
 		case s.Count != 0 || s.Percentage != 0:
 			s.Scope = api.PreheatSome
-		case len(s.Nodes) > 0 || len(s.Zones) > 0:
+		case len(s.Nodes) > 0 || len(s.Zones) > 0 || s.Labelled != nil:
 			s.Scope = api.PreheatAll
 		default:
 			s.Scope = api.PreheatZone

@@ -23,6 +23,8 @@ func TestRequests(t *testing.T) {
 		{api.PreheatRequest{Image: host + "/team/app"}, Spec{Reference: "latest", Scope: "zone", Timeout: DefaultTimeout}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Nodes: []string{"b", "a"}, Timeout: "1h"}, Spec{Reference: "v1", Scope: "all", Nodes: []string{"a", "b"}, Timeout: time.Hour}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Percentage: 5, Platforms: []string{"linux/arm64/v8"}}, Spec{Reference: "v1", Scope: "some", Percentage: 5, Platforms: []string{"linux/arm64/v8"}, Timeout: DefaultTimeout}},
+		{api.PreheatRequest{Image: host + "/team/app:v1", Selector: "gpu,!spot "}, Spec{Reference: "v1", Scope: "all", Labelled: &Labelled{Selector: "gpu,!spot"}, Timeout: DefaultTimeout}},
+		{api.PreheatRequest{Image: host + "/team/app:v1", Selector: "gpu", Count: 2}, Spec{Reference: "v1", Scope: "some", Count: 2, Labelled: &Labelled{Selector: "gpu"}, Timeout: DefaultTimeout}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Into: "store"}, Spec{Reference: "v1", Scope: "zone", Timeout: DefaultTimeout}},
 		{api.PreheatRequest{Image: host + "/team/app:v1", Into: "containerd"}, Spec{Reference: "v1", Scope: "zone", Into: "containerd", Timeout: DefaultTimeout}},
 	} {
@@ -80,14 +82,14 @@ func TestBadRequests(t *testing.T) {
 			r.Credential = &api.PreheatCredential{Token: strings.Repeat("hunter2", 2000)}
 		}), 400, "bytes"},
 	} {
-		_, err := NewDesk(Config{Registries: w, Peers: w}).Create(tt.ask)
+		_, err := NewDesk(Config{Registries: w, Peers: w}).Create(t.Context(), tt.ask)
 		e, ok := errors.AsType[*api.Error](err)
 		if !ok || e.Status != tt.code || !strings.Contains(e.Error(), tt.want) || strings.Contains(e.Error(), "hunter2") {
 			t.Errorf("%+v: %v, want %d about %s", tt.ask, err, tt.code, tt.want)
 		}
 	}
 	open := NewDesk(Config{Registries: w, Peers: w, Clear: true})
-	_, err := open.Create(of(func(r *api.PreheatRequest) { r.Credential = &api.PreheatCredential{Token: "hunter2"} }))
+	_, err := open.Create(t.Context(), of(func(r *api.PreheatRequest) { r.Credential = &api.PreheatCredential{Token: "hunter2"} }))
 	if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != http.StatusForbidden || !strings.Contains(e.Error(), "in the clear") {
 		t.Errorf("a credential for an open cluster: %v", err)
 	}

@@ -38,6 +38,7 @@ type Rule struct {
 	Platforms  []string `json:"platforms"`
 	Nodes      []string `json:"nodes"`
 	Zones      []string `json:"zones"`
+	Selector   string   `json:"selector"`
 	Into       string   `json:"into"`
 }
 
@@ -74,6 +75,9 @@ func (r *Rule) Check() error {
 	}
 	s := Spec{Scope: r.Scope, Count: r.Count, Percentage: r.Percentage, Nodes: r.Nodes, Zones: r.Zones}
 	s.Platforms = r.Platforms
+	if err := s.labelled(r.Selector); err != nil {
+		return err
+	}
 	if err := s.scope(); err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func Requests(rules []Rule, h Happening) (all []api.PreheatRequest) {
 		}
 		one := api.PreheatRequest{
 			Image: h.Image(), Platforms: r.Platforms, Scope: r.Scope, Count: r.Count, Percentage: r.Percentage, Nodes: r.Nodes, Zones: r.Zones,
-			Into: r.Into,
+			Selector: r.Selector, Into: r.Into,
 		}
 		if !slices.ContainsFunc(all, func(o api.PreheatRequest) bool { return fmt.Sprint(o) == fmt.Sprint(one) }) {
 			all = append(all, one)

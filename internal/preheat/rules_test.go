@@ -44,11 +44,15 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %d jobs, want one: %v", tt.name, got, tt.want)
 		}
 	}
+	three := Requests([]Rule{{Selector: "gpu"}, {Selector: "gpu"}, {Selector: "spot"}, {}}, push)
+	if len(three) != 3 || three[0].Selector != "gpu" || three[1].Selector != "spot" || three[2].Selector != "" {
+		t.Errorf("rules by selector: %+v", three)
+	}
 	two := Requests([]Rule{{Scope: api.PreheatAll, Zones: []string{"a"}}, {Percentage: 5}}, push)
 	if len(two) != 2 || two[0].Image != host+"/prod/team/app:v1.2" || two[0].Zones[0] != "a" || two[1].Percentage != 5 {
 		t.Errorf("two rules: %+v", two)
 	}
-	for _, bad := range []Rule{{Tag: "["}, {On: []string{"pull"}}, {MaxSeverity: "bad"}, {Scope: "most"}, {Percentage: 101}} {
+	for _, bad := range []Rule{{Tag: "["}, {On: []string{"pull"}}, {MaxSeverity: "bad"}, {Scope: "most"}, {Percentage: 101}, {Selector: " "}} {
 		if bad.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}

@@ -20,7 +20,7 @@ func (s *Spec) selected(peers []scheduler.Peer) []scheduler.Peer {
 			like, _ := path.Match(name, n.Name) //nolint:errcheck // specOf refuses what is no pattern
 			return like || name == n.Name || name == n.Address || name == string(n.Peer)
 		})
-		return !named || len(s.Zones) > 0 && !slices.Contains(s.Zones, p.Zone)
+		return !named || !s.Labelled.has(n.Name) || len(s.Zones) > 0 && !slices.Contains(s.Zones, p.Zone)
 	})
 }
 

@@ -17,6 +17,7 @@ func TestTargets(t *testing.T) {
 	both := []Variant{{Platform: "linux/amd64"}, {Platform: "linux/arm64/v8"}}
 	amd := both[:1]
 	d := piece.Sum([]byte("image"))
+	gpu := newLabelled("gpu", []string{"node-a2", "node-a3", "node-b1", "node-x"})
 	for _, tt := range []struct {
 		name     string
 		spec     Spec
@@ -37,6 +38,15 @@ func TestTargets(t *testing.T) {
 		{"by a pattern of names", Spec{Scope: api.PreheatAll, Nodes: []string{"node-a[12]", "node-c*"}}, both, map[string]int{"a": 2, "c": 1}},
 		{"into containerd, where that can be", Spec{Scope: api.PreheatZone, Into: api.PreheatContainerd}, both, map[string]int{"b": 1}},
 		{"into every containerd", Spec{Scope: api.PreheatAll, Into: api.PreheatContainerd}, both, map[string]int{"a": 4, "b": 2, "c": 1}},
+		{"by labels", Spec{Scope: api.PreheatAll, Labelled: gpu}, both, map[string]int{"a": 2, "b": 1}},
+		{"by labels, that can run it", Spec{Scope: api.PreheatAll, Labelled: gpu}, amd, map[string]int{"a": 1, "b": 1}},
+		{"by labels, one a zone", Spec{Scope: api.PreheatZone, Labelled: gpu}, both, map[string]int{"a": 1, "b": 1}},
+		{"by labels, of a zone", Spec{Scope: api.PreheatAll, Labelled: gpu, Zones: []string{"b", "c"}}, both, map[string]int{"b": 1}},
+		{"by labels and a pattern of names", Spec{Scope: api.PreheatAll, Labelled: gpu, Nodes: []string{"node-a[12]"}}, both, map[string]int{"a": 1}},
+		{"by labels and an address", Spec{Scope: api.PreheatAll, Labelled: gpu, Nodes: []string{"192.0.2.1"}}, both, map[string]int{"a": 2, "b": 1}},
+		{"by labels, half of them", Spec{Scope: api.PreheatSome, Labelled: gpu, Percentage: 50}, both, map[string]int{"a": 1, "b": 1}},
+		{"by labels, one of them", Spec{Scope: api.PreheatSome, Labelled: gpu, Count: 1}, both, map[string]int{"a": 1}},
+		{"by labels that only others have", Spec{Scope: api.PreheatAll, Labelled: gpu, Nodes: []string{"node-c1"}}, both, map[string]int{}},
 		{"none", Spec{Scope: api.PreheatAll, Nodes: []string{"node-x"}}, both, map[string]int{}},
 	} {
 		chosen := tt.spec.targets(w.peers, d, tt.variants)

@@ -10,7 +10,7 @@ import (
 func (j *Job) shown(nodes bool) api.Preheat {
 	p := api.Preheat{
 		Meta: api.Of("Preheat"), ID: int64(j.ID), Image: j.Spec.Image(), Digest: j.Digest, Platforms: j.Spec.Platforms,
-		Scope: j.Spec.Scope, Count: j.Spec.Count, Percentage: j.Spec.Percentage, Into: cmp.Or(j.Spec.Into, api.PreheatStore), State: j.State, Error: j.Error,
+		Scope: j.Spec.Scope, Count: j.Spec.Count, Percentage: j.Spec.Percentage, Selector: j.Spec.Labelled.selector(), Into: cmp.Or(j.Spec.Into, api.PreheatStore), State: j.State, Error: j.Error,
 		Scheduler: j.TakenBy, Created: j.Created.UTC(), Updated: j.Updated.UTC(), Nodes: len(j.Nodes),
 	}
 	if !j.running() {

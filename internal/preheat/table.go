@@ -99,7 +99,7 @@ func (t *Table) Begin(id scheduler.PreheatJob, now time.Time, d piece.Digest, va
 		j.Nodes = append(j.Nodes, n)
 	}
 	slices.SortFunc(j.Nodes, func(a, b *Node) int { return cmp.Compare(a.Peer, b.Peer) })
-	j.State = api.PreheatRunning
+	j.State, j.Spec.Labelled = api.PreheatRunning, j.Spec.Labelled.spent()
 	j.revise(now)
 }
 
@@ -108,7 +108,7 @@ func (j *Job) revise(now time.Time) { j.Revision, j.Updated = j.Revision+1, now 
 // End ends a job, if it runs.
 func (t *Table) End(id scheduler.PreheatJob, now time.Time, state, why string) {
 	if j := t.jobs[id]; j != nil && j.running() {
-		j.State, j.Error, j.Ended = state, why, now
+		j.State, j.Error, j.Ended, j.Spec.Labelled = state, why, now, j.Spec.Labelled.spent()
 		j.revise(now)
 	}
 }
@@ -256,6 +256,9 @@ func (t *Table) Merge(o *Job) (ended bool) {
 		spec := j.Spec // of a scheduler before this version it may be less
 		*j = *o
 		j.Spec, j.Nodes = spec, nodes
+	}
+	if j.State != api.PreheatPending {
+		j.Spec.Labelled = j.Spec.Labelled.spent()
 	}
 	return was && !j.running()
 }

@@ -68,7 +68,7 @@ func TestIntoContainerd(t *testing.T) {
 		for id, r := range map[string]Runtime{"moved": moved, "broken": broken, "off": nil} {
 			w.unpacker(t, scheduler.PeerID(id), newEngine(true), r, k)
 		}
-		j, err := k.Create(api.PreheatRequest{
+		j, err := k.Create(t.Context(), api.PreheatRequest{
 			Image: host + "/" + private + ":v1", Scope: api.PreheatAll, Into: api.PreheatContainerd,
 			Credential: &api.PreheatCredential{Username: "robot", Password: "hunter2"},
 		})
@@ -120,7 +120,7 @@ func TestIntoContainerdEnds(t *testing.T) {
 		k := NewDesk(Config{Registries: w, Peers: w})
 		run(t, k.Run)
 		ask := api.PreheatRequest{Image: host + "/team/app:v1", Into: api.PreheatContainerd}
-		j, err := k.Create(ask)
+		j, err := k.Create(t.Context(), ask)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,12 +131,12 @@ func TestIntoContainerdEnds(t *testing.T) {
 		r := newContainers(d)
 		r.held = make(chan struct{})
 		w.unpacker(t, "b", newEngine(true), r, k)
-		first, err := k.Create(ask)
+		first, err := k.Create(t.Context(), ask)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ask.Image = host + "/team/other:v1"
-		second, err := k.Create(ask)
+		second, err := k.Create(t.Context(), ask)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ type preheatService struct {
 func (s preheatService) CreatePreheat(ctx context.Context, m *p2pdv1.CreatePreheatRequest) (*p2pdv1.CreatePreheatResponse, error) {
 	r := api.PreheatRequest{
 		Image: m.GetImage(), Platforms: m.GetPlatforms(), Scope: m.GetScope(), Count: int(m.GetCount()), Percentage: int(m.GetPercentage()),
-		Nodes: m.GetNodes(), Zones: m.GetZones(), Into: m.GetInto(),
+		Nodes: m.GetNodes(), Zones: m.GetZones(), Selector: m.GetSelector(), Into: m.GetInto(),
 	}
 	if t := m.GetTimeout(); t != nil {
 		if err := t.CheckValid(); err != nil {
@@ -118,7 +118,7 @@ func refusal(err error) error {
 func encodeJob(j api.Preheat) *p2pdv1.PreheatJob {
 	m := &p2pdv1.PreheatJob{
 		Id: j.ID, Image: j.Image, Digest: j.Digest, Platforms: j.Platforms, Scope: j.Scope,
-		Count: count32(j.Count), Percentage: count32(j.Percentage), Into: j.Into, State: j.State, Error: j.Error, Scheduler: j.Scheduler,
+		Count: count32(j.Count), Percentage: count32(j.Percentage), Selector: j.Selector, Into: j.Into, State: j.State, Error: j.Error, Scheduler: j.Scheduler,
 		Created: at(j.Created), Updated: at(j.Updated), Nodes: count32(j.Nodes), Done: count32(j.Done), Failed: count32(j.Failed),
 		Bytes: j.Bytes, OfBytes: j.OfAll,
 	}

@@ -19,7 +19,7 @@ type PreheatDesk struct{ s *Server }
 
 // CreatePreheat takes a job. Errors are *api.Error.
 func (d PreheatDesk) CreatePreheat(ctx context.Context, r api.PreheatRequest) (api.Preheat, error) {
-	j, what, err := d.s.create(r)
+	j, what, err := d.s.create(ctx, r)
 	d.s.record(ctx, "gRPC", "CreatePreheat", what, err)
 	return j, err
 }

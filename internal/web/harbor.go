@@ -255,7 +255,7 @@ func (h *Hooks) createJob(r *http.Request) (any, error) {
 	if ask.Zones, err = h.zones(j.Clusters); err != nil {
 		return nil, err
 	}
-	made, err := h.cfg.Desk.Create(ask)
+	made, err := h.cfg.Desk.Create(r.Context(), ask)
 	if err != nil {
 		return nil, err
 	}

@@ -297,4 +297,10 @@ func TestWebhooks(t *testing.T) {
 			t.Errorf("%s: %d %v (-want +got):\n%s", tt.name, code, answer, diff)
 		}
 	}
+	// A rule that finds no nodes does not have a registry send the same again and again.
+	h := newRegistryHooks(preheat.Rule{Selector: "nowhere"}, preheat.Rule{Selector: "gpu"})
+	code, answer := h.ask(t, http.MethodPost, "/hooks/harbor", harbor("PUSH_ARTIFACT", ""))
+	if ids, _ := answer["jobs"].([]any); code != http.StatusOK || len(ids) != 1 || len(h.desk.asked) != 2 || h.desk.asked[1].Selector != "gpu" {
+		t.Errorf("a rule without nodes: %d %v after %+v", code, answer, h.desk.asked)
+	}
 }

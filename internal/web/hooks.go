@@ -144,13 +144,18 @@ func (h *Hooks) happened(r *http.Request, all []preheat.Happening) (any, error) 
 }
 
 // create makes jobs, and tells their numbers. It fails with the first that is
-// refused: who sends it again finds the others as they are.
+// refused: who sends it again finds the others as they are. A rule that finds no nodes by
+// its selector has nothing to do: sent again, it would hold up what a registry tells next.
 func (h *Hooks) create(r *http.Request, asks []api.PreheatRequest) (any, error) {
 	ids := []int64{}
 	for _, ask := range asks {
-		j, err := h.cfg.Desk.Create(ask)
+		j, err := h.cfg.Desk.Create(r.Context(), ask)
 		if err != nil {
-			return nil, err
+			if asError(err).Status != http.StatusConflict {
+				return nil, err
+			}
+			h.log.Warn("preheat without nodes", "from", r.RemoteAddr, "path", r.URL.Path, "image", ask.Image, "err", err)
+			continue
 		}
 		h.log.Info("preheat asked for", "from", r.RemoteAddr, "path", r.URL.Path, "image", j.Image, "job", j.ID)
 		ids = append(ids, j.ID)

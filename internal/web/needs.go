@@ -22,7 +22,7 @@ type Brain interface {
 // Preheats are the jobs of a cluster. *preheat.Desk is one.
 type Preheats interface {
 	// Create takes a job. Errors are *api.Error.
-	Create(r api.PreheatRequest) (api.Preheat, error)
+	Create(ctx context.Context, r api.PreheatRequest) (api.Preheat, error)
 	// Jobs are all that are known, the newest first, without their nodes.
 	Jobs() []api.Preheat
 	// Job is one with its nodes; false if it is not known.

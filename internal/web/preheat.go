@@ -37,7 +37,7 @@ func (s *Server) createPreheat(r *http.Request) (any, error) {
 	if err := read(r, &ask); err != nil {
 		return nil, err
 	}
-	j, what, err := s.create(ask)
+	j, what, err := s.create(r.Context(), ask)
 	note(r, what)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (s *Server) createPreheat(r *http.Request) (any, error) {
 }
 
 // create takes a job; what it is about is for the record.
-func (s *Server) create(ask api.PreheatRequest) (j api.Preheat, what string, err error) {
-	if j, err = s.cfg.Preheats.Create(ask); err != nil {
+func (s *Server) create(ctx context.Context, ask api.PreheatRequest) (j api.Preheat, what string, err error) {
+	if j, err = s.cfg.Preheats.Create(ctx, ask); err != nil {
 		return j, fmt.Sprintf("preheat %.300q", ask.Image), err
 	}
 	return j, fmt.Sprintf("preheat %s, job %d", j.Image, j.ID), nil

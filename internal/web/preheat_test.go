@@ -12,7 +12,7 @@ import (
 	"github.com/p2pd/p2pd/internal/api"
 )
 
-// preheats takes every job but those of the image "no".
+// preheats takes every job but those of the image "no", and of nodes that are "nowhere".
 type preheats struct {
 	asked []api.PreheatRequest
 	jobs  []api.Preheat // the oldest first
@@ -21,10 +21,13 @@ type preheats struct {
 // firstJob is the number of the first: more than 32 bits have.
 const firstJob = 1 << 40
 
-func (p *preheats) Create(r api.PreheatRequest) (api.Preheat, error) {
+func (p *preheats) Create(_ context.Context, r api.PreheatRequest) (api.Preheat, error) {
 	p.asked = append(p.asked, r)
 	if r.Image == "no" {
 		return api.Preheat{}, &api.Error{Status: http.StatusForbidden, Message: "that registry is not listed"}
+	}
+	if r.Selector == "nowhere" {
+		return api.Preheat{}, &api.Error{Status: http.StatusConflict, Message: "no node fits"}
 	}
 	at := time.Unix(1e9, 0).UTC()
 	j := api.Preheat{Meta: api.Of("Preheat"), ID: firstJob + int64(len(p.jobs)), Image: r.Image, State: api.PreheatPending, Created: at, Updated: at}

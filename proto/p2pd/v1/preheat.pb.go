@@ -39,6 +39,7 @@ type CreatePreheatRequest struct {
 	Into          string                 `protobuf:"bytes,8,opt,name=into,proto3" json:"into,omitempty"`       // store or containerd; empty: store
 	Timeout       *durationpb.Duration   `protobuf:"bytes,9,opt,name=timeout,proto3" json:"timeout,omitempty"` // absent: 25 minutes
 	Credential    *PreheatCredential     `protobuf:"bytes,10,opt,name=credential,proto3" json:"credential,omitempty"`
+	Selector      string                 `protobuf:"bytes,11,opt,name=selector,proto3" json:"selector,omitempty"` // of Kubernetes labels of nodes; empty: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +142,13 @@ func (x *CreatePreheatRequest) GetCredential() *PreheatCredential {
 		return x.Credential
 	}
 	return nil
+}
+
+func (x *CreatePreheatRequest) GetSelector() string {
+	if x != nil {
+		return x.Selector
+	}
+	return ""
 }
 
 // PreheatCredential is a username with a password, or a token. It is used for one job and
@@ -528,6 +536,7 @@ type PreheatJob struct {
 	Bytes         int64                  `protobuf:"varint,18,opt,name=bytes,proto3" json:"bytes,omitempty"` // that are where they should be
 	OfBytes       int64                  `protobuf:"varint,19,opt,name=of_bytes,json=ofBytes,proto3" json:"of_bytes,omitempty"`
 	NodeItems     []*PreheatNode         `protobuf:"bytes,20,rep,name=node_items,json=nodeItems,proto3" json:"node_items,omitempty"` // none in a list
+	Selector      string                 `protobuf:"bytes,21,opt,name=selector,proto3" json:"selector,omitempty"`                    // that nodes' labels had to fit; empty: none was given
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +711,13 @@ func (x *PreheatJob) GetNodeItems() []*PreheatNode {
 	return nil
 }
 
+func (x *PreheatJob) GetSelector() string {
+	if x != nil {
+		return x.Selector
+	}
+	return ""
+}
+
 // PreheatNode is how one node stands to a job.
 type PreheatNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -831,7 +847,7 @@ var File_p2pd_v1_preheat_proto protoreflect.FileDescriptor
 
 const file_p2pd_v1_preheat_proto_rawDesc = "" +
 	"\n" +
-	"\x15p2pd/v1/preheat.proto\x12\ap2pd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n" +
+	"\x15p2pd/v1/preheat.proto\x12\ap2pd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x02\n" +
 	"\x14CreatePreheatRequest\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1c\n" +
 	"\tplatforms\x18\x02 \x03(\tR\tplatforms\x12\x14\n" +
@@ -847,7 +863,8 @@ const file_p2pd_v1_preheat_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\n" +
 	" \x01(\v2\x1a.p2pd.v1.PreheatCredentialR\n" +
-	"credential\"a\n" +
+	"credential\x12\x1a\n" +
+	"\bselector\x18\v \x01(\tR\bselector\"a\n" +
 	"\x11PreheatCredential\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x14\n" +
@@ -864,7 +881,7 @@ const file_p2pd_v1_preheat_proto_rawDesc = "" +
 	"\x14CancelPreheatRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\">\n" +
 	"\x15CancelPreheatResponse\x12%\n" +
-	"\x03job\x18\x01 \x01(\v2\x13.p2pd.v1.PreheatJobR\x03job\"\xd8\x04\n" +
+	"\x03job\x18\x01 \x01(\v2\x13.p2pd.v1.PreheatJobR\x03job\"\xf4\x04\n" +
 	"\n" +
 	"PreheatJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
@@ -890,7 +907,8 @@ const file_p2pd_v1_preheat_proto_rawDesc = "" +
 	"\x05bytes\x18\x12 \x01(\x03R\x05bytes\x12\x19\n" +
 	"\bof_bytes\x18\x13 \x01(\x03R\aofBytes\x123\n" +
 	"\n" +
-	"node_items\x18\x14 \x03(\v2\x14.p2pd.v1.PreheatNodeR\tnodeItems\"\x92\x02\n" +
+	"node_items\x18\x14 \x03(\v2\x14.p2pd.v1.PreheatNodeR\tnodeItems\x12\x1a\n" +
+	"\bselector\x18\x15 \x01(\tR\bselector\"\x92\x02\n" +
 	"\vPreheatNode\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +

@@ -36,7 +36,8 @@ const (
 // PreheatService brings images to nodes before anybody pulls them. Any scheduler of a
 // cluster answers for any job. INVALID_ARGUMENT says what is wrong with a request,
 // PERMISSION_DENIED that the registry is not listed for it, UNAUTHENTICATED that the token is
-// missing or wrong, NOT_FOUND that the job is not known.
+// missing or wrong, NOT_FOUND that the job is not known, FAILED_PRECONDITION that no node fits
+// its selector of labels, or that there are no labels here.
 type PreheatServiceClient interface {
 	// CreatePreheat takes a job. The answer comes at once, and is the job that does the same
 	// if there is one.
@@ -105,7 +106,8 @@ func (c *preheatServiceClient) CancelPreheat(ctx context.Context, in *CancelPreh
 // PreheatService brings images to nodes before anybody pulls them. Any scheduler of a
 // cluster answers for any job. INVALID_ARGUMENT says what is wrong with a request,
 // PERMISSION_DENIED that the registry is not listed for it, UNAUTHENTICATED that the token is
-// missing or wrong, NOT_FOUND that the job is not known.
+// missing or wrong, NOT_FOUND that the job is not known, FAILED_PRECONDITION that no node fits
+// its selector of labels, or that there are no labels here.
 type PreheatServiceServer interface {
 	// CreatePreheat takes a job. The answer comes at once, and is the job that does the same
 	// if there is one.
