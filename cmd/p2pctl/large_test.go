@@ -80,10 +80,13 @@ func TestThePageOfALargeCluster(t *testing.T) {
 	b := startBrowser(t, 1600, 1000, true)
 	srv := httptest.NewServer(web.New(web.Config{Guard: web.ByToken(secret.New("the-token-of-this-test")), Brain: newLarge(t), Preheats: preheat.NewDesk(preheat.Config{}), Ledger: crowded(), Started: time.Now()}))
 	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() }) // the page would watch on
-	b.open(srv.URL + "/ui/")
-	b.until("!document.getElementById('login').hidden")
-	b.until("performance.getEntriesByName('first-contentful-paint').length === 1")
-	paint := b.eval("Math.round(performance.getEntriesByName('first-contentful-paint')[0].startTime)")
+	var paints []string                                             // the first with a browser that has only just started
+	for range 2 {
+		b.open(srv.URL + "/ui/")
+		b.until("!document.getElementById('login').hidden")
+		b.until("performance.getEntriesByName('first-contentful-paint').length === 1")
+		paints = append(paints, b.eval("Math.round(performance.getEntriesByName('first-contentful-paint')[0].startTime)"))
+	}
 	b.eval("window.began = performance.now(); document.getElementById('token').value = 'the-token-of-this-test'; document.getElementById('login').requestSubmit()")
 	b.until("document.getElementById('peers').textContent === '10000'")
 	shown := b.eval("Math.round(performance.now() - window.began)")
@@ -112,8 +115,8 @@ func TestThePageOfALargeCluster(t *testing.T) {
 	if nodes != "true" {
 		t.Errorf("the page has %s elements", b.eval("document.getElementsByTagName('*').length"))
 	}
-	t.Logf("first paint after %s ms, ten thousand peers shown within %s ms of the token; %s elements, %s MiB of JavaScript's memory",
-		paint, shown, b.eval("document.getElementsByTagName('*').length"), b.eval("Math.round(performance.memory.usedJSHeapSize / 1048576)"))
+	t.Logf("first paint after %s ms in a browser that has just started, %s ms in one that runs, ten thousand peers shown within %s ms of the token; %s elements, %s MiB of JavaScript's memory",
+		paints[0], paints[1], shown, b.eval("document.getElementsByTagName('*').length"), b.eval("Math.round(performance.memory.usedJSHeapSize / 1048576)"))
 	if wrong := b.troubles(http.StatusText(http.StatusUnauthorized), "status of 401"); len(wrong) > 0 {
 		t.Errorf("the page has errors: %v", wrong)
 	}
