@@ -9,9 +9,6 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
-// chunk is how much Receive reads before it writes.
-const chunk = 256 << 10
-
 // ingest is the peer.Ingest of Memory.
 type ingest struct {
 	m *Memory
@@ -101,8 +98,11 @@ func (in *ingest) give(i int) {
 // copy moves piece i from r into the content and verifies it.
 func (in *ingest) copy(ctx context.Context, i int, r io.Reader, want piece.Digest) (piece.Digest, error) {
 	off, length := in.e.layout.Bounds(i)
+	defer in.e.content.settle(off, length)
 	v := piece.Verify(r, length, want)
-	buf := make([]byte, min(chunk, length))
+	buffer := spare.Get().(*[]byte)
+	defer spare.Put(buffer)
+	buf := (*buffer)[:min(partSize, length)]
 	for {
 		n, err := v.Read(buf)
 		if !in.writeAt(buf[:n], off) {
