@@ -64,6 +64,7 @@ type cluster struct {
 	private *lab.SecureRegistry
 	tokens  *lab.TokenServer
 	guide   *guide
+	pushed  int // images
 }
 
 func start(ctx context.Context, t *testing.T) *cluster {
@@ -202,7 +203,10 @@ func (x *cluster) rolledOut(ctx context.Context, t *testing.T, workload string) 
 // push makes an image that no node has.
 func (x *cluster) push(ctx context.Context, t *testing.T, name string, size lab.Size) lab.Image {
 	t.Helper()
-	img, err := x.Lab.Registry.Push(ctx, lab.ImageSpec{Repository: "app/" + name, Tag: "v1", Size: size, Layers: 6})
+	const layers = 6
+	x.pushed++ // a KiB more in each layer than in the image before: layers of one size are the same
+	size += lab.Size(x.pushed * layers << 10)
+	img, err := x.Lab.Registry.Push(ctx, lab.ImageSpec{Repository: "app/" + name, Tag: "v1", Size: size, Layers: layers})
 	if err != nil {
 		t.Fatal(err)
 	}

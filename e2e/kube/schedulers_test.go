@@ -65,7 +65,7 @@ func (x *cluster) members(ctx context.Context, t *testing.T, racks map[string]st
 // restartSchedulers: the schedulers' pods are deleted while an image is pulled,
 // one after the other.
 func (x *cluster) restartSchedulers(ctx context.Context, t *testing.T) {
-	img := x.push(ctx, t, "three", 150<<20) // of another size, so that its layers are new
+	img := x.push(ctx, t, "three", 150<<20)
 	from := x.mark(ctx, t)
 	deleted := make(chan error, 1)
 	go func() {
