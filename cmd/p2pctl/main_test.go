@@ -186,6 +186,11 @@ func (c *cluster) pullImage(i int, tag string, m *v1.Manifest) error {
 	for _, l := range m.Layers {
 		g.Go(func() error {
 			status, err := c.fetch(i, "team/app/blobs/"+l.Digest.String())
+			// Where no byte comes for seconds p2pd sends its client to the registry. On a
+			// machine that is that busy this one, which knows no other host, asks again.
+			for deadline := time.Now().Add(patience); (status == http.StatusServiceUnavailable || errors.Is(err, io.ErrUnexpectedEOF)) && time.Now().Before(deadline); {
+				status, err = c.fetch(i, "team/app/blobs/"+l.Digest.String())
+			}
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("layer: status %d", status)
 			}

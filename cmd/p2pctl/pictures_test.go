@@ -27,7 +27,7 @@ func TestThePageAndTheTerminal(t *testing.T) {
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Fatal(err)
 	}
-	c := newCluster(t, picturedNodes, true, "--limits-download", "5MiB")
+	c := newCluster(t, picturedNodes, true, "--limits-download", "3MiB")
 	token, err := os.ReadFile(c.tokenFile)
 	if err != nil {
 		t.Fatal(err)
