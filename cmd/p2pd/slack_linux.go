@@ -10,9 +10,9 @@ import (
 
 // timerSlack is how much later than asked for a thread's sleep may end. Nothing
 // here is told apart by a millisecond; the kernel's own 50 microseconds let the Go
-// runtime's monitor of a process that is neither busy nor idle wake fifteen
-// thousand times a second, which took a ninth of the CPU time of a node that pulls
-// on a line of 100 Mbit/s (docs/adr/0019).
+// runtime's monitor of a process that is neither busy nor idle wake 750 times a
+// second, which took a tenth of the CPU time of a node that pulls on a line of
+// 100 Mbit/s (docs/adr/0019).
 const timerSlack = 1_000_000 // nanoseconds
 
 // relaxed marks the environment of the second start: there is no third, whatever
