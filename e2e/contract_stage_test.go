@@ -154,44 +154,42 @@ func (s *stage) seedPeer(ctx context.Context) error {
 	if err == nil && report.Digest != s.image.Digest {
 		err = fmt.Errorf("pulled %s, want %s", report.Digest, s.image.Digest)
 	}
-	for err == nil {
-		var m lab.Metrics
-		if m, err = s.nodes[1].Metrics(ctx); err != nil {
-			break
-		}
-		var active float64
-		if active, err = m.Of(lab.DownloadsActive); active == 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err != nil {
+		return err
 	}
-	return err
+	return s.until(ctx, 1, lab.DownloadsActive, func(v float64) bool { return v == 0 })
+}
+
+// until waits until a metric of node i is as it should be.
+func (s *stage) until(ctx context.Context, i int, metric string, is func(float64) bool) error {
+	for v := 0.0; ; {
+		m, err := s.nodes[i].Metrics(ctx)
+		if err == nil {
+			v, err = m.Of(metric)
+		}
+		if err != nil {
+			return fmt.Errorf("%s was %.0f and not as it should be: %w", metric, v, err)
+		}
+		if is(v) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s was %.0f and not as it should be: %w", metric, v, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // when waits until a metric of node 0 has grown by so much since the call.
 func (s *stage) when(ctx context.Context, metric string, by float64) error {
 	first := -1.0
-	for {
-		m, err := s.nodes[0].Metrics(ctx)
-		if err != nil {
-			return fmt.Errorf("%s never grew by %.0f: %w", metric, by, err)
-		}
-		v, err := m.Of(metric)
-		if err != nil {
-			return err
-		}
+	return s.until(ctx, 0, metric, func(v float64) bool {
 		if first < 0 {
 			first = v
 		}
-		if v-first >= by {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s grew by %.0f of %.0f only before the pull ended", metric, v-first, by)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return v-first >= by
+	})
 }
 
 // arriving waits until containerd has so much of a layer, and not the whole.
