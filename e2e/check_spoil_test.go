@@ -172,12 +172,12 @@ func (w *ward) askStatus(ctx context.Context) (api.NodeStatus, error) {
 	return *st.Node, nil
 }
 
-// waitTrouble waits until p2pd knows why it gets no scheduler, be it that one has
-// just gone.
+// waitTrouble waits until p2pd knows why it gets no scheduler: that one has just
+// gone, be it with the end of its stream or with a reset, does not say.
 func (w *ward) waitTrouble(t *testing.T) {
 	t.Helper()
 	w.wait(t, func(st api.NodeStatus) bool {
-		return !st.Connected && st.SchedulerTrouble != "" && !strings.Contains(st.SchedulerTrouble, "EOF")
+		return !st.Connected && st.SchedulerTrouble != "" && !strings.Contains(st.SchedulerTrouble, "is gone")
 	})
 }
 

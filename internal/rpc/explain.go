@@ -28,7 +28,7 @@ const (
 // passes them on as texts only.
 var words = []struct{ said, means string }{
 	{"connection refused", nobodyThere},
-	{"no such host", noSuchName}, {"error reading from server: EOF", itWent},
+	{"no such host", noSuchName}, {"error reading from server", itWent},
 	{"i/o timeout", noWayThere}, {"no route to host", noWayThere}, {"network is unreachable", noWayThere},
 }
 
