@@ -45,9 +45,18 @@ func (d *Daemon) Metrics(ctx context.Context) (Metrics, error) {
 }
 
 // CPUProfile has the daemon's CPU use of the next seconds written to a file.
-func (d *Daemon) CPUProfile(ctx context.Context, length time.Duration, file string) (err error) {
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", d.http, int(length.Seconds()))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (d *Daemon) CPUProfile(ctx context.Context, length time.Duration, file string) error {
+	return d.profile(ctx, fmt.Sprintf("profile?seconds=%d", int(length.Seconds())), file)
+}
+
+// HeapProfile has what the daemon's memory is used for written to a file, once all
+// garbage is gone.
+func (d *Daemon) HeapProfile(ctx context.Context, file string) error {
+	return d.profile(ctx, "heap?gc=1", file)
+}
+
+func (d *Daemon) profile(ctx context.Context, which, file string) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/%s", d.http, which), nil)
 	if err != nil {
 		return err
 	}
@@ -117,7 +126,7 @@ func (l *Lab) StartSchedulerWith(ctx context.Context, i, of int, more map[string
 	config := map[string]any{
 		"admin":      map[string]any{"listen": ""},
 		"listen":     p.At(schedulerPort + i*schedulerPorts),
-		"http":       map[string]any{"listen": d.http},
+		"http":       map[string]any{"listen": d.http, "pprof": true},
 		"membership": l.cluster.guard(),
 	}
 	if of > 1 {

@@ -81,6 +81,9 @@ func addresses(nodes []*node) []Peer {
 // connect gives a new member its neighbours.
 func (s *Scheduler) connect(m *member) {
 	sw := m.swarm
+	if !m.complete { // as many will choose it as it chooses
+		m.edges = slices.Grow(m.edges, min(2*s.cfg.Neighbours, s.cfg.MaxNeighbours))
+	}
 	l := Loom[*member]{
 		Known: m.acquainted(s.cfg.Neighbours), All: m.pool(),
 		IsSeed:     func(o *member) bool { return o.complete },
@@ -114,7 +117,10 @@ func (m *member) acquainted(n int) []*member {
 			if len(out) >= n {
 				return out
 			}
-			here := m.swarm.members[o.node]
+			here := o.after
+			if here == nil || here.swarm != m.swarm {
+				here = m.swarm.members[o.node]
+			}
 			if here != nil && !m.far(here) && !slices.Contains(out, here) {
 				out = append(out, here)
 			}
@@ -152,6 +158,9 @@ func (s *Scheduler) linkable(a, b *member) bool {
 }
 
 func (s *Scheduler) shuns(a, b *member) bool {
+	if len(a.shunned) == 0 {
+		return false
+	}
 	x, ok := a.shunned[b.node.peer.ID]
 	return ok && s.now.Before(x.until)
 }
@@ -181,11 +190,21 @@ func (s *Scheduler) reconcile(m *member, others []*member) {
 
 // cut ends the edge between a and b and tells those of them who mind.
 func (s *Scheduler) cut(a, b *member, why string) {
-	a.edges, b.edges = without(a.edges, b), without(b.edges, a)
+	a.unlink(b)
+	b.unlink(a)
 	for _, x := range [][2]*member{{a, b}, {b, a}} {
 		if !x[0].complete {
 			s.decide(Part{To: x[0].node.peer.ID, Digest: a.swarm.digest, Peers: []PeerID{x[1].node.peer.ID}, Reason: why})
 		}
+	}
+}
+
+// unlink takes o off m's edges. Who has all needs none by itself: most members are
+// seeds that nobody asks, and keep no room for any.
+func (m *member) unlink(o *member) {
+	m.edges = without(m.edges, o)
+	if m.complete && len(m.edges) == 0 {
+		m.edges = nil
 	}
 }
 
@@ -206,15 +225,18 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 	if m.complete || len(m.swarm.order) <= s.cfg.Neighbours+1 {
 		return
 	}
-	if m.idle == nil {
-		m.idle = make(map[PeerID]int)
-	}
 	for _, r := range rates {
 		if r.Bytes > 0 {
 			delete(m.idle, r.Peer)
-		} else if s.memberOf(m.swarm, r.Peer) != nil {
-			m.idle[r.Peer]++
+			continue
 		}
+		if s.memberOf(m.swarm, r.Peer) == nil {
+			continue
+		}
+		if m.idle == nil {
+			m.idle = make(map[PeerID]int)
+		}
+		m.idle[r.Peer]++
 	}
 	if s.now.Sub(m.rewired) < rewireEvery || len(m.edges) <= s.cfg.Neighbours/2 {
 		return

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"math/rand/v2"
 	"time"
+	"unique"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -70,8 +71,9 @@ type Scheduler struct {
 // node is one peer over all its swarms.
 type node struct {
 	peer    Peer
-	since   time.Time // when it attached
-	members []*member
+	zone    unique.Handle[string] // the peer's
+	since   time.Time             // when it attached
+	members []*member             // in the order in which it joined
 	leases  int
 	traffic Traffic
 	// fed is when it last told of bytes from another peer. cutOff: it has had
@@ -156,7 +158,7 @@ func (s *Scheduler) peerUp(e PeerUp) {
 			s.ungate(m)
 			m.unsettle()
 		}
-		n.peer = e.Peer
+		n.peer, n.zone = e.Peer, unique.Make(e.Peer.Zone)
 		for _, m := range n.members {
 			m.settle()
 			s.restock(m)
@@ -164,7 +166,7 @@ func (s *Scheduler) peerUp(e PeerUp) {
 		}
 		return
 	}
-	s.peers[e.Peer.ID] = &node{peer: e.Peer, since: s.now}
+	s.peers[e.Peer.ID] = &node{peer: e.Peer, zone: unique.Make(e.Peer.Zone), since: s.now}
 	s.tellBans(e.Peer.ID)
 }
 

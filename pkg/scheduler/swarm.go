@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 )
@@ -46,8 +47,9 @@ type member struct {
 	// one line of the processor's cache: a join looks at hundreds.
 	node     *node
 	swarm    *swarm
-	stock    *stock
+	zone     unique.Handle[string] // its node's
 	edges    []*member
+	shunned  map[PeerID]shunning
 	size     int64 // what it said by itself, if it has voted
 	voted    bool
 	complete bool
@@ -63,9 +65,13 @@ type member struct {
 	charges   []PeerID
 	// outruns: a trial has shown that the registry is faster than all others.
 	outruns bool
-	shunned map[PeerID]shunning
 
+	// after is what its node joined next. Nodes that pull one image join its layers
+	// in the same order: who is a neighbour in one of them is found in the next by
+	// that, without a look at all of its members.
+	after   *member
 	at      int
+	stock   *stock
 	since   time.Time // when it joined
 	whole   time.Time // since when it is complete
 	have    piece.Bitfield
@@ -109,6 +115,7 @@ func (m *member) places() []place {
 
 // settle lists m where it is; unsettle takes it off again.
 func (m *member) settle() {
+	m.zone = m.node.zone
 	near := m.swarm.near
 	for _, p := range m.places() {
 		near[p] = append(near[p], m)
@@ -128,13 +135,29 @@ func (m *member) unsettle() {
 func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	m := &member{node: n, swarm: sw, at: len(sw.order), since: s.now, doubted: s.now.Before(n.doubted)}
 	m.stock = s.stockOf(sw, n)
-	m.edges = make([]*member, 0, s.cfg.Neighbours)
 	sw.members[n] = m
 	sw.order = append(sw.order, m)
 	m.settle()
-	n.members = append(n.members, m)
+	n.enlist(m)
 	s.stats.Members++
 	return m
+}
+
+// enlist adds a membership to its node's, and strike takes one off.
+func (n *node) enlist(m *member) {
+	if len(n.members) > 0 {
+		n.members[len(n.members)-1].after = m
+	}
+	n.members = append(n.members, m)
+}
+
+func (n *node) strike(m *member) {
+	i := slices.Index(n.members, m)
+	if i > 0 {
+		n.members[i-1].after = m.after
+	}
+	m.after = nil
+	n.members = slices.Delete(n.members, i, i+1)
 }
 
 // remove ends a membership: its pieces no longer count, its leases are free,
@@ -157,13 +180,13 @@ func (s *Scheduler) remove(m *member, why string) {
 	delete(sw.members, m.node)
 	sw.seeds = without(sw.seeds, m)
 	m.unsettle()
-	m.node.members = without(m.node.members, m)
+	m.node.strike(m)
 	s.stats.Members--
 
 	bereft := m.edges
 	m.edges = nil
 	for _, o := range bereft {
-		o.edges = without(o.edges, m)
+		o.unlink(m)
 		if !o.complete {
 			s.decide(Part{To: o.node.peer.ID, Digest: sw.digest, Peers: []PeerID{m.node.peer.ID}, Reason: why})
 		}

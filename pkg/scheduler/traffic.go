@@ -16,11 +16,12 @@ func (t *Traffic) add(o Traffic) {
 // credits counts what a summary tells of neighbours. A number that the blob
 // could not have is not believed.
 func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
+	fed := false
 	for _, r := range rates {
 		if r.Bytes <= 0 || r.Bytes > m.swarm.size {
 			continue
 		}
-		s.noteFed(m.node)
+		fed = true
 		m.traffic.FromPeers += r.Bytes
 		m.swarm.traffic.FromPeers += r.Bytes
 		m.node.traffic.FromPeers += r.Bytes
@@ -38,6 +39,9 @@ func (s *Scheduler) credits(m *member, rates []NeighbourBytes) {
 		if o := m.swarm.members[n]; o != nil {
 			o.traffic.ToPeers += r.Bytes
 		}
+	}
+	if fed {
+		s.noteFed(m.node)
 	}
 }
 

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"unique"
 )
 
 // Bytes that cross from zone to zone are slow, and money. So members are linked
@@ -38,10 +39,11 @@ func (sw *swarm) gatesOf(zone string) *gates {
 	return nil
 }
 
+var noZone = unique.Make("")
+
 // far reports whether two members are known to be in different zones.
 func (m *member) far(o *member) bool {
-	a, b := m.node.peer.Zone, o.node.peer.Zone
-	return a != "" && b != "" && a != b
+	return m.zone != o.zone && m.zone != noZone && o.zone != noZone
 }
 
 // pool is among whom a member's neighbours are drawn.

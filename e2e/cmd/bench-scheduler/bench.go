@@ -60,6 +60,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	profiled := b.profileCPU(ctx, daemon)
 	waits, err := b.join(ctx, running, peers)
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	b.figure("streams_lost", float64(lost), "count")
 	b.figure("bytes_per_peer", float64(last.PeakRSS-empty.RSS)/float64(b.peers), "bytes")
-	return nil
+	return errors.Join(profiled(), b.profileMemory(ctx, daemon))
 }
 
 // image is the layers that all join.

@@ -31,6 +31,8 @@ type options struct {
 	layers int
 	size   lab.Size
 	steady time.Duration
+	// profiles is the folder for what the scheduler's CPU and memory went to; empty: none.
+	profiles string
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
@@ -40,6 +42,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	f.IntVar(&o.layers, "layers", 20, "layers of the image that all join")
 	f.TextVar(&o.size, "layer-size", o.size, "bytes of each")
 	f.DurationVar(&o.steady, "steady", 10*time.Second, "how long they report once a second")
+	f.StringVar(&o.profiles, "profiles", "", "write the scheduler's CPU profile from the joins on, and one of its memory at the end, to this folder")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -48,6 +51,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	}
 	if o.peers < 1 || o.layers < 1 || o.size < 1 {
 		return errors.New("peers, layers and layer-size must be at least 1")
+	}
+	if err := o.profileFolder(); err != nil {
+		return err
 	}
 	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
