@@ -1,10 +1,8 @@
 package transport
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http/httptrace"
-	"syscall"
 	"time"
 )
 
@@ -38,15 +36,8 @@ type gather struct {
 // newGather is for a body of n bytes on conn; nil, which does nothing, if conn
 // is not one of the kernel's.
 func newGather(conn net.Conn, n int64) *gather {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := rawOf(conn)
+	if raw == nil {
 		return nil
 	}
 	set := func(bytes int) error { return setLowWater(raw, bytes) }

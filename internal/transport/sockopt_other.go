@@ -8,3 +8,5 @@ import (
 )
 
 func setLowWater(syscall.RawConn, int) error { return errors.ErrUnsupported }
+
+func setUnsentMost(syscall.RawConn, int) error { return errors.ErrUnsupported }
