@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 )
 
 // queue shapes a link: the rate, 128 KiB of burst (10 ms at 100 Mbit/s, and
@@ -45,6 +46,7 @@ func newNamespaces(ctx context.Context, prefix string, shape Shape) (_ *Network,
 	for i, node := range n.Nodes {
 		b.attach(node, shape.rateOf(i))
 	}
+	b.introduce(append([]Place{n.Origin, n.Scheduler}, n.Nodes...))
 	return n, b.err
 }
 
@@ -83,7 +85,7 @@ func (b *builder) bridge() {
 // end at the place holds what it sends, the end at the bridge what it gets.
 func (b *builder) attach(p Place, rate Rate) {
 	b.namespace(p.Netns)
-	b.ip("-n", b.hub, "link", "add", p.Name, "type", "veth", "peer", "name", "eth0", "netns", p.Netns)
+	b.ip("-n", b.hub, "link", "add", p.Name, "type", "veth", "peer", "name", "eth0", "address", hardware(p), "netns", p.Netns)
 	b.ip("-n", b.hub, "link", "set", p.Name, "master", "br0", "up")
 	b.ip("-n", p.Netns, "addr", "add", p.Addr.String()+"/16", "dev", "eth0")
 	b.ip("-n", p.Netns, "link", "set", "eth0", "up")
@@ -91,6 +93,32 @@ func (b *builder) attach(p Place, rate Rate) {
 		b.shape(p.Netns, "eth0", rate)
 		b.shape(b.hub, p.Name, rate)
 	}
+}
+
+// introduce tells all places each other's hardware addresses. What they would have
+// to ask for counts against the kernel's table of neighbours, of which all namespaces
+// together have one: at 1,024 entries, as is usual, 32 places do not reach each other.
+func (b *builder) introduce(places []Place) {
+	for _, p := range places {
+		var entries strings.Builder
+		for _, o := range places {
+			if o.Netns != p.Netns {
+				fmt.Fprintf(&entries, "neigh replace %s lladdr %s dev eth0 nud permanent\n", o.Addr, hardware(o))
+			}
+		}
+		if b.err != nil {
+			return
+		}
+		batch := exec.CommandContext(b.ctx, "ip", "-n", p.Netns, "-batch", "-")
+		batch.Stdin = strings.NewReader(entries.String())
+		_, b.err = output(batch)
+	}
+}
+
+// hardware is a place's link address, of those that nobody has bought.
+func hardware(p Place) string {
+	a := p.Addr.As4()
+	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3])
 }
 
 func (b *builder) shape(netns, device string, rate Rate) {
