@@ -20,6 +20,7 @@ func TestBounds(t *testing.T) {
 	got := d.Snapshot()
 	want := histogram.Snapshot{
 		Bounds: []time.Duration{time.Second, 10 * time.Second}, Counts: []uint64{2, 2, 1}, Sum: 72*time.Second + 1,
+		Fine: map[int]uint64{0: 1, 1: 1, 27: 1, 48: 1}, // up to 1, 1.09, 10.4 and 64 s
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got.Count() != 5 {
 		t.Errorf("count %d, snapshot (-want +got):\n%s", got.Count(), diff)

@@ -117,7 +117,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, s := range m.Spread {
 			desc, values := m.desc(s.Labels)
-			out <- exemplified(prometheus.MustNewConstHistogram(desc, s.Count(), s.Sum.Seconds(), cumulative(s.Snapshot), values...), s.Traced)
+			classic := prometheus.MustNewConstHistogram(desc, s.Count(), s.Sum.Seconds(), cumulative(s.Snapshot), values...)
+			out <- exemplified(newBoth(classic, s.Snapshot, values), s.Traced)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/p2pd/p2pd/internal/histogram"
 	"github.com/p2pd/p2pd/internal/metrics"
@@ -112,6 +114,53 @@ func TestExemplars(t *testing.T) {
 	want = []string{`demo_took_seconds_bucket{le="1"} 1`, `demo_took_seconds_bucket{le="+Inf"} 2`}
 	if diff := cmp.Diff(want, buckets(scrape(t, read))); diff != "" {
 		t.Errorf("plain text (-want +got):\n%s", diff)
+	}
+}
+
+// Who scrapes protobuf gets the same histogram in both forms: as a native one whose
+// buckets count each duration where its bounds say, and with the buckets that have
+// names, each with its exemplar.
+func TestNativeHistogram(t *testing.T) {
+	t.Parallel()
+	d := histogram.New(time.Second)
+	for _, took := range []time.Duration{0, 250 * time.Millisecond, 260 * time.Millisecond, time.Second} {
+		d.Observe(took)
+	}
+	d.ObserveTraced(histogram.Exemplar{Trace: "00f067aa0ba902b700f067aa0ba902b7", Took: time.Minute, At: time.Unix(13, 0)})
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+	format := expfmt.NewFormat(expfmt.TypeProtoDelim)
+	r.Header.Set("Accept", string(format))
+	metrics.Handler("demo_build_info", "v1", func() []metrics.Metric {
+		return []metrics.Metric{metrics.Histogram("demo_took_seconds", "How long.", d.Snapshot())}
+	}).ServeHTTP(w, r)
+	var got *dto.Histogram
+	for pages := expfmt.NewDecoder(w.Body, format); got == nil; {
+		var family dto.MetricFamily
+		if err := pages.Decode(&family); err != nil {
+			t.Fatal(err)
+		}
+		if family.GetName() == "demo_took_seconds" {
+			got = family.Metric[0].Histogram
+		}
+	}
+	if got.GetSampleCount() != 5 || got.GetZeroCount() != 1 || got.GetSchema() != 3 || len(got.Bucket) != 2 || got.Bucket[1].Exemplar == nil {
+		t.Errorf("histogram: %v", got)
+	}
+	counts, at, n := make(map[int32]int64), int32(0), int64(0)
+	deltas := got.PositiveDelta
+	for _, span := range got.PositiveSpan {
+		at += span.GetOffset()
+		for range span.GetLength() {
+			n, deltas = n+deltas[0], deltas[1:]
+			if n > 0 {
+				counts[at] = n
+			}
+			at++
+		}
+	}
+	// 2^(-16/8) is 0.25, 2^(-15/8) 0.27, 2^0 1 and 2^(48/8) 64.
+	if diff := cmp.Diff(map[int32]int64{-16: 1, -15: 1, 0: 1, 48: 1}, counts); diff != "" {
+		t.Errorf("buckets (-want +got):\n%s", diff)
 	}
 }
 
