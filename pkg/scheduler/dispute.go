@@ -185,14 +185,20 @@ func (s *Scheduler) repair(m *member) {
 
 // meetProven makes m a neighbour of one member that is proven to have the blob
 // whole, if it has none yet, and returns those that it has. Who has settled a
-// dispute is believed before who was complete long before it.
+// dispute is believed before who was complete long before it. Where m has no origin to
+// read itself, who was complete long since will do.
 func (s *Scheduler) meetProven(m *member) (proven []*node) {
-	for _, is := range []func(*member) bool{
+	before := func(t time.Time) func(*member) bool {
+		return func(o *member) bool { return o.complete && !o.doubted && o.whole.Add(provenAfter).Before(t) }
+	}
+	tests := []func(*member) bool{
 		func(o *member) bool { return o.settled && o.complete && !o.doubted },
-		func(o *member) bool {
-			return o.complete && !o.doubted && o.whole.Add(provenAfter).Before(m.swarm.disputed)
-		},
-	} {
+		before(m.swarm.disputed),
+	}
+	if m.origin == "" {
+		tests = append(tests, before(s.now))
+	}
+	for _, is := range tests {
 		var strangers []*member
 		for _, o := range m.swarm.seeds {
 			switch {
