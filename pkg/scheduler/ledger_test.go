@@ -81,7 +81,8 @@ func (l *ledger) leave(p PeerID, d piece.Digest) {
 
 // decided books one decision, and says what is wrong with it.
 func (l *ledger) decided(now time.Time, d Decision) error {
-	if !l.isUp(d.Recipient()) || d.Why() == "" {
+	_, about := d.(Expel) // it is told to whoever drives the scheduler, also of one that is gone
+	if !about && !l.isUp(d.Recipient()) || d.Why() == "" {
 		return fmt.Errorf("%#v: to somebody who is not there, or without a reason", d)
 	}
 	switch d := d.(type) {
