@@ -159,6 +159,11 @@ func (s *Scheduler) peerUp(e PeerUp) {
 			m.unsettle()
 		}
 		n.peer, n.zone = e.Peer, unique.Make(e.Peer.Zone)
+		for _, m := range n.members { // all of them, before what they free is leased again
+			if m.swarm.split && m.stock.zone != e.Peer.Zone {
+				s.takeBack(m, "it is in another zone now")
+			}
+		}
 		for _, m := range n.members {
 			m.settle()
 			s.restock(m)

@@ -50,14 +50,13 @@ func (s *Scheduler) stockOf(sw *swarm, n *node) *stock {
 	return st
 }
 
-// restock lets a member count in the stock of the zone that it is in now. Its
-// leases were for the other one.
+// restock lets a member count in the stock of the zone that it is in now. It has no
+// leases any more: they were for the other one.
 func (s *Scheduler) restock(m *member) {
 	old, now := m.stock, s.stockOf(m.swarm, m.node)
 	if old == now {
 		return
 	}
-	s.takeBack(m, "it is in another zone now")
 	for i := range m.have.All() {
 		m.lost(i)
 	}
