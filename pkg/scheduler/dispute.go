@@ -185,8 +185,9 @@ func (s *Scheduler) repair(m *member) {
 
 // meetProven makes m a neighbour of one member that is proven to have the blob
 // whole, if it has none yet, and returns those that it has. Who has settled a
-// dispute is believed before who was complete long before it. Where m has no origin to
-// read itself, who was complete long since will do.
+// dispute is believed before who was complete long before it. Where m cannot be lent
+// what it misses, for want of an origin or of ranges there, who was complete long since
+// will do.
 func (s *Scheduler) meetProven(m *member) (proven []*node) {
 	before := func(t time.Time) func(*member) bool {
 		return func(o *member) bool { return o.complete && !o.doubted && o.whole.Add(provenAfter).Before(t) }
@@ -195,7 +196,7 @@ func (s *Scheduler) meetProven(m *member) (proven []*node) {
 		func(o *member) bool { return o.settled && o.complete && !o.doubted },
 		before(m.swarm.disputed),
 	}
-	if m.origin == "" {
+	if m.origin == "" || m.swarm.rangeless {
 		tests = append(tests, before(s.now))
 	}
 	for _, is := range tests {
