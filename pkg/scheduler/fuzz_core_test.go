@@ -223,13 +223,17 @@ func (c *crowd) fetch(p PeerID, d piece.Digest) {
 	c.disk[p][d] = b
 }
 
-// possible reports whether a blob can be had at all: from the origin, or from
-// its members together.
+// possible reports whether a blob can be had at all: from the origin, or from its
+// members together. Those that dispute it may have false pieces, and nobody whom they
+// could believe.
 func (c *crowd) possible(d piece.Digest) bool {
 	union := piece.NewBitfield(c.blobs[d].Count())
 	for p, origin := range c.l.members[d] {
 		if origin != "" {
 			return true
+		}
+		if m := c.s.member(p, d); m != nil && m.disputes {
+			continue
 		}
 		b := c.has(p, d)
 		for i := range b.All() {
