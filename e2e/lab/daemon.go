@@ -44,13 +44,14 @@ func (d *Daemon) Metrics(ctx context.Context) (Metrics, error) {
 	return m, nil
 }
 
-// CPUProfile has the daemon's CPU use of the next seconds written to a file.
+// CPUProfile has the daemon's CPU use of the next seconds written to a file, whose
+// folder is made if need be.
 func (d *Daemon) CPUProfile(ctx context.Context, length time.Duration, file string) error {
 	return d.profile(ctx, fmt.Sprintf("profile?seconds=%d", int(length.Seconds())), file)
 }
 
-// HeapProfile has what the daemon's memory is used for written to a file, once all
-// garbage is gone.
+// HeapProfile likewise has what the daemon's memory is used for written to a file,
+// once all garbage is gone.
 func (d *Daemon) HeapProfile(ctx context.Context, file string) error {
 	return d.profile(ctx, "heap?gc=1", file)
 }
@@ -67,6 +68,9 @@ func (d *Daemon) profile(ctx context.Context, which, file string) (err error) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("profile of %s: %s", d.Name, resp.Status)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("folder of the profile of %s: %w", d.Name, err)
 	}
 	f, err := os.Create(file)
 	if err != nil {

@@ -100,14 +100,14 @@ func (b *builder) attach(p Place, rate Rate) {
 // together have one: at 1,024 entries, as is usual, 32 places do not reach each other.
 func (b *builder) introduce(places []Place) {
 	for _, p := range places {
+		if b.err != nil {
+			return
+		}
 		var entries strings.Builder
 		for _, o := range places {
 			if o.Netns != p.Netns {
 				fmt.Fprintf(&entries, "neigh replace %s lladdr %s dev eth0 nud permanent\n", o.Addr, hardware(o))
 			}
-		}
-		if b.err != nil {
-			return
 		}
 		batch := exec.CommandContext(b.ctx, "ip", "-n", p.Netns, "-batch", "-")
 		batch.Stdin = strings.NewReader(entries.String())

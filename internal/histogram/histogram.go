@@ -16,10 +16,10 @@ import (
 type Durations struct {
 	bounds []time.Duration // ascending
 
-	mu     sync.Mutex // guards what follows
-	counts []uint64   // one a bound, and one for what is longer than all
-	fine   map[int]uint64
-	traced []Exemplar // as many, the last traced of each; nil: none ever was
+	mu     sync.Mutex     // guards what follows
+	counts []uint64       // one a bound, and one for what is longer than all
+	fine   map[int]uint64 // by Snapshot.Fine's index
+	traced []Exemplar     // as many, the last traced of each; nil: none ever was
 	sum    time.Duration
 }
 

@@ -112,7 +112,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener, h peer.Handle
 
 // countConn follows a connection from accept to the end of its goroutine. It
 // closes those above the limit as they come: the child sees a failed dial and
-// asks somebody else.
+// asks somebody else. The kernel is told how much of the others it may hold back.
 func (s *server) countConn(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew: // before Serve can return

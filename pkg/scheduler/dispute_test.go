@@ -8,18 +8,26 @@ import (
 	"github.com/p2pd/p2pd/pkg/piece"
 )
 
-// Who disputes a blob and has no origin to read it from gets it from a member that
-// has become whole since, once that would have disputed it too were it false; and
-// not before.
+// Who disputes a blob and cannot be lent any of it gets it from a member that has become
+// whole since, once that would have disputed it too were it false; and not before.
 func TestWhoDisputesAndCannotReadIsNotLeftAlone(t *testing.T) {
 	t.Parallel()
+	t.Run("it has no origin", func(t *testing.T) { t.Parallel(); disputesAlone(t, "", false) })
+	t.Run("its origin knows no ranges", func(t *testing.T) { t.Parallel(); disputesAlone(t, "o", true) })
+}
+
+func disputesAlone(t *testing.T, origin string, rangeless bool) {
+	t.Helper()
 	s := New(Config{Seed: 1})
 	now, d := time.Unix(1000, 0), piece.Sum([]byte("blob"))
 	join := func(p PeerID, origin string, has piece.Bitfield) {
 		s.Step(now, PeerUp{Peer: Peer{ID: p}})
 		s.Step(now, Join{Peer: p, Blobs: []Membership{{Digest: d, Size: 1, Have: has, Origin: origin}}})
 	}
-	join("unlucky", "", piece.NewBitfield(1))
+	join("unlucky", origin, piece.NewBitfield(1))
+	if rangeless {
+		s.Step(now, LeaseEnd{Peer: "unlucky", Digest: d, Lease: 1, Outcome: NoRange})
+	}
 	s.Step(now, Dispute{Peer: "unlucky", Digest: d})
 	now = now.Add(time.Second)
 	join("whole", "o", piece.FullBitfield(1))

@@ -224,21 +224,20 @@ func (c *crowd) fetch(p PeerID, d piece.Digest) {
 }
 
 // possible reports whether a blob can be had at all: from the origin, or from its
-// members together. Those that dispute it may have false pieces, and nobody whom they
-// could believe.
+// members together. If all of them dispute it there is nobody whom they could believe.
 func (c *crowd) possible(d piece.Digest) bool {
-	union := piece.NewBitfield(c.blobs[d].Count())
+	union, believed := piece.NewBitfield(c.blobs[d].Count()), false
 	for p, origin := range c.l.members[d] {
 		if origin != "" {
 			return true
 		}
-		if m := c.s.member(p, d); m != nil && m.disputes {
-			continue
+		if m := c.s.member(p, d); m != nil && !m.disputes {
+			believed = true
 		}
 		b := c.has(p, d)
 		for i := range b.All() {
 			union.Set(i)
 		}
 	}
-	return union.Full()
+	return believed && union.Full()
 }

@@ -158,7 +158,7 @@ func (s *Scheduler) linkable(a, b *member) bool {
 }
 
 func (s *Scheduler) shuns(a, b *member) bool {
-	if len(a.shunned) == 0 {
+	if len(a.shunned) == 0 { // as mostly: b's node need not be fetched from memory for it
 		return false
 	}
 	x, ok := a.shunned[b.node.peer.ID]
@@ -226,17 +226,15 @@ func (s *Scheduler) rewire(m *member, rates []NeighbourBytes) {
 		return
 	}
 	for _, r := range rates {
-		if r.Bytes > 0 {
+		switch {
+		case r.Bytes > 0:
 			delete(m.idle, r.Peer)
-			continue
+		case s.memberOf(m.swarm, r.Peer) == nil:
+		case m.idle == nil:
+			m.idle = map[PeerID]int{r.Peer: 1}
+		default:
+			m.idle[r.Peer]++
 		}
-		if s.memberOf(m.swarm, r.Peer) == nil {
-			continue
-		}
-		if m.idle == nil {
-			m.idle = make(map[PeerID]int)
-		}
-		m.idle[r.Peer]++
 	}
 	if s.now.Sub(m.rewired) < rewireEvery || len(m.edges) <= s.cfg.Neighbours/2 {
 		return

@@ -71,7 +71,7 @@ type Scheduler struct {
 // node is one peer over all its swarms.
 type node struct {
 	peer    Peer
-	zone    unique.Handle[string] // the peer's
+	zone    unique.Handle[string] // the peer's, as a word that is compared at once
 	since   time.Time             // when it attached
 	members []*member             // in the order in which it joined
 	leases  int

@@ -44,9 +44,13 @@ type place struct{ zone, rack string }
 // member is a peer's standing in one swarm.
 type member struct {
 	// What is looked at of each candidate for a neighbour stands first, and so in
-	// one line of the processor's cache: a join looks at hundreds.
-	node     *node
-	swarm    *swarm
+	// few lines of the processor's cache: a join looks at hundreds.
+	node  *node
+	swarm *swarm
+	// after is what its node joined next. Nodes that pull one image join its layers
+	// in the same order: who is a neighbour in one of them is found in the next by
+	// that, without a look at all of its members.
+	after    *member
 	zone     unique.Handle[string] // its node's
 	edges    []*member
 	shunned  map[PeerID]shunning
@@ -66,10 +70,6 @@ type member struct {
 	// outruns: a trial has shown that the registry is faster than all others.
 	outruns bool
 
-	// after is what its node joined next. Nodes that pull one image join its layers
-	// in the same order: who is a neighbour in one of them is found in the next by
-	// that, without a look at all of its members.
-	after   *member
 	at      int
 	stock   *stock
 	since   time.Time // when it joined
@@ -143,7 +143,8 @@ func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	return m
 }
 
-// enlist adds a membership to its node's, and strike takes one off.
+// enlist adds a membership to its node's, and strike takes one off; both see to
+// member.after.
 func (n *node) enlist(m *member) {
 	if len(n.members) > 0 {
 		n.members[len(n.members)-1].after = m

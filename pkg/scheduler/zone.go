@@ -39,6 +39,7 @@ func (sw *swarm) gatesOf(zone string) *gates {
 	return nil
 }
 
+// noZone is that of members whose zone is not known.
 var noZone = unique.Make("")
 
 // far reports whether two members are known to be in different zones.

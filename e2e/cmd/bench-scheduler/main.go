@@ -52,9 +52,6 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if o.peers < 1 || o.layers < 1 || o.size < 1 {
 		return errors.New("peers, layers and layer-size must be at least 1")
 	}
-	if err := o.profileFolder(); err != nil {
-		return err
-	}
 	programs, remove, err := lab.BuildOnce(ctx)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -43,17 +42,6 @@ func (b *bench) profileMemory(ctx context.Context, daemon *lab.Daemon) error {
 			return err
 		}
 		fmt.Fprintf(b.log, "%s: %.0f a peer\n", name, v/float64(b.peers))
-	}
-	return nil
-}
-
-// profileFolder makes the folder, if one was asked for.
-func (o *options) profileFolder() error {
-	if o.profiles == "" {
-		return nil
-	}
-	if err := os.MkdirAll(o.profiles, 0o755); err != nil {
-		return fmt.Errorf("folder for profiles: %w", err)
 	}
 	return nil
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,9 +19,6 @@ const profileLength = 12 * time.Second
 func (b *bench) profiled(ctx context.Context, s *lab.Swarm, pull func() ([]float64, error)) ([]float64, error) {
 	if b.profiles == "" {
 		return pull()
-	}
-	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
-		return nil, fmt.Errorf("folder for profiles: %w", err)
 	}
 	var all errgroup.Group
 	for _, node := range s.Nodes {
