@@ -23,8 +23,13 @@ const (
 	maxShunned = 64
 )
 
+// sparesMost bounds the pendingIntros that are kept for later Steps: more than an
+// image has layers.
+const sparesMost = 256
+
 // pendingIntro gathers one member's new neighbours within a Step.
 type pendingIntro struct {
+	to      *member
 	nodes   []*node
 	reasons []string
 }
@@ -32,8 +37,8 @@ type pendingIntro struct {
 // introduce tells m of a new neighbour, or with nil only of the size.
 func (s *Scheduler) introduce(m, other *member, why string) {
 	if m.intro == nil {
-		m.intro = &pendingIntro{nodes: make([]*node, 0, s.cfg.Neighbours)}
-		s.intros = append(s.intros, m)
+		m.intro = s.newIntro(m)
+		s.intros = append(s.intros, m.intro)
 	}
 	if other != nil {
 		m.intro.nodes = append(m.intro.nodes, other.node)
@@ -43,13 +48,40 @@ func (s *Scheduler) introduce(m, other *member, why string) {
 	}
 }
 
+// newIntro is an empty one, which an earlier Step has done with if there is any.
+func (s *Scheduler) newIntro(to *member) *pendingIntro {
+	n := len(s.spares)
+	if n == 0 {
+		return &pendingIntro{to: to, nodes: make([]*node, 0, s.cfg.Neighbours)}
+	}
+	in := s.spares[n-1]
+	s.spares = s.spares[:n-1]
+	in.to = to
+	return in
+}
+
+// spare ends the Step's pendingIntros, and keeps some for later ones.
+func (s *Scheduler) spare() {
+	for _, in := range s.intros {
+		if len(s.spares) < sparesMost {
+			clear(in.nodes)
+			in.to, in.nodes, in.reasons = nil, in.nodes[:0], in.reasons[:0]
+			s.spares = append(s.spares, in)
+		}
+	}
+	clear(s.intros)
+	s.intros = s.intros[:0]
+}
+
 // flushIntros makes decisions of what was gathered. A peer that joins many swarms
-// at once has the same neighbours in most: the list of those is made once.
+// at once has the same neighbours in most, for the same reasons: those are made once.
 func (s *Scheduler) flushIntros() {
+	defer s.spare()
 	var last *pendingIntro
 	var peers []Peer
-	for _, m := range s.intros {
-		in := m.intro
+	var why string
+	for _, in := range s.intros {
+		m := in.to
 		m.intro = nil
 		if m.swarm.members[m.node] != m {
 			continue // it left in the same Step
@@ -57,10 +89,13 @@ func (s *Scheduler) flushIntros() {
 		if last == nil || !slices.Equal(in.nodes, last.nodes) {
 			peers = addresses(in.nodes)
 		}
+		if last == nil || !slices.Equal(in.reasons, last.reasons) {
+			why = strings.Join(in.reasons, "; ")
+		}
 		last = in
 		s.decide(Introduce{
 			To: m.node.peer.ID, Digest: m.swarm.digest, Size: m.swarm.size,
-			Peers: peers, Share: m.share(), Reason: strings.Join(in.reasons, "; "),
+			Peers: peers, Share: m.share(), Reason: why,
 		})
 		m.knows = m.knows || m.swarm.size != SizeUnknown
 	}
@@ -81,37 +116,53 @@ func addresses(nodes []*node) []Peer {
 // connect gives a new member its neighbours.
 func (s *Scheduler) connect(m *member) {
 	sw := m.swarm
-	if !m.complete { // as many will choose it as it chooses
-		m.edges = slices.Grow(m.edges, min(2*s.cfg.Neighbours, s.cfg.MaxNeighbours))
+	if !m.complete { // most come to have that many, or nearly: as many will choose it as it chooses
+		m.edges = slices.Grow(m.edges, s.cfg.MaxNeighbours)
 	}
+	s.known = m.acquainted(s.known[:0], s.cfg.Neighbours)
 	l := Loom[*member]{
-		Known: m.acquainted(s.cfg.Neighbours), All: m.pool(),
+		Known: s.known, Near: s.near[:0], All: m.pool(), Picks: s.picks[:0],
 		IsSeed:     func(o *member) bool { return o.complete },
 		Fit:        func(o *member) bool { return s.linkable(m, o) },
 		Neighbours: s.cfg.Neighbours - len(m.edges), Topology: s.cfg.TopologyShare,
 	}
-	for _, p := range m.places() {
+	for p := range m.places() {
 		l.Near = append(l.Near, sw.near[p])
 	}
 	if !m.complete {
 		l.Seeds = slices.DeleteFunc(sample(s.rng, sw.seeds, s.cfg.Neighbours), m.far)
 	}
-	var why [numWhys]int
-	for _, p := range Weave(s.rng, l) {
+	why := found{of: len(sw.order) - 1}
+	s.near, s.picks = l.Near, Weave(s.rng, l)
+	for _, p := range s.picks {
 		s.edge(m, p.Who, p.Why.String())
-		why[p.Why]++
+		why.by[p.Why]++
 	}
 	s.gate(m)
 	if !m.complete {
-		s.introduce(m, nil, fmt.Sprintf("joined: %d known, %d near it, %d seed, %d at random of %d members",
-			why[Known], why[Near], why[Seed], why[Random], len(sw.order)-1))
+		s.introduce(m, nil, s.joined(why))
 	}
 }
 
-// acquainted are up to n members of m's swarm that are neighbours of the same
-// peer in another one, in no other zone.
-func (m *member) acquainted(n int) []*member {
-	out := make([]*member, 0, n)
+// found is for how many reasons a new member has which neighbours, of how many.
+type found struct {
+	by [numWhys]int
+	of int
+}
+
+// joined is found in words. It is mostly what it was for the layer before.
+func (s *Scheduler) joined(f found) string {
+	if f != s.lastFound || s.inWords == "" {
+		s.lastFound = f
+		s.inWords = fmt.Sprintf("joined: %d known, %d near it, %d seed, %d at random of %d members",
+			f.by[Known], f.by[Near], f.by[Seed], f.by[Random], f.of)
+	}
+	return s.inWords
+}
+
+// acquainted puts into out up to n members of m's swarm that are neighbours of the
+// same peer in another one, in no other zone.
+func (m *member) acquainted(out []*member, n int) []*member {
 	for _, elsewhere := range slices.Backward(m.node.members) {
 		for _, o := range elsewhere.edges {
 			if len(out) >= n {

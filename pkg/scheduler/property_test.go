@@ -94,7 +94,7 @@ func (sw *swarm) audit(cfg Config, hostLeases map[*host]int, nodeLeases map[*nod
 		if m.complete {
 			seeds++
 		}
-		for _, p := range m.places() {
+		for p := range m.places() {
 			if !slices.Contains(sw.near[p], m) {
 				return fmt.Errorf("member %s is not listed at %v", m.node.peer.ID, p)
 			}

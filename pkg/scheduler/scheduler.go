@@ -64,8 +64,16 @@ type Scheduler struct {
 	// For the length of one Step:
 	now    time.Time
 	out    []Decision
-	intros []*member // those with an introduction pending
-	fed    bool      // hungry stocks have had what there is
+	intros []*pendingIntro
+	fed    bool // hungry stocks have had what there is
+
+	// Kept from one Step for the next, so that a crowd costs less memory:
+	spares    []*pendingIntro
+	known     []*member
+	near      [][]*member
+	picks     []Pick[*member]
+	lastFound found
+	inWords   string // lastFound
 }
 
 // node is one peer over all its swarms.
@@ -120,7 +128,7 @@ func New(cfg Config) *Scheduler {
 // Step takes one event at a time and returns what follows from it. Time must
 // not run backwards. The caller owns the result.
 func (s *Scheduler) Step(now time.Time, e Event) []Decision {
-	s.now, s.out, s.intros, s.fed = now, nil, nil, false
+	s.now, s.out, s.fed = now, nil, false
 	switch e := e.(type) {
 	case PeerUp:
 		s.peerUp(e)

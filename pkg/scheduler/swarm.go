@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 	"unique"
@@ -101,30 +102,30 @@ func newSwarm(d piece.Digest, now time.Time, split bool) *swarm {
 }
 
 // places are where a member is near others: its rack, then its zone.
-func (m *member) places() []place {
-	p := m.node.peer
-	var ps []place
-	if p.Rack != "" {
-		ps = append(ps, place{p.Zone, p.Rack})
+func (m *member) places() iter.Seq[place] {
+	return func(yield func(place) bool) {
+		p := &m.node.peer
+		if p.Rack != "" && !yield(place{p.Zone, p.Rack}) {
+			return
+		}
+		if p.Zone != "" || m.swarm.split {
+			yield(place{p.Zone, ""})
+		}
 	}
-	if p.Zone != "" || m.swarm.split {
-		ps = append(ps, place{p.Zone, ""})
-	}
-	return ps
 }
 
 // settle lists m where it is; unsettle takes it off again.
 func (m *member) settle() {
 	m.zone = m.node.zone
 	near := m.swarm.near
-	for _, p := range m.places() {
+	for p := range m.places() {
 		near[p] = append(near[p], m)
 	}
 }
 
 func (m *member) unsettle() {
 	near := m.swarm.near
-	for _, p := range m.places() {
+	for p := range m.places() {
 		if near[p] = without(near[p], m); len(near[p]) == 0 {
 			delete(near, p)
 		}

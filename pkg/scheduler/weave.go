@@ -24,6 +24,8 @@ type Loom[T comparable] struct {
 	// Neighbours is how many to choose in all, Topology how many of them
 	// because they are near.
 	Neighbours, Topology int
+	// Picks is memory for the choice, of length 0; nil takes new.
+	Picks []Pick[T]
 }
 
 // Why is what a neighbour was chosen for.
@@ -54,7 +56,7 @@ type Pick[T comparable] struct {
 // rest at random, which is what keeps the whole mesh short. The scheduler
 // introduces members by it, and a peer without a scheduler introduces itself.
 func Weave[T comparable](rng *rand.Rand, l Loom[T]) []Pick[T] {
-	picks := make([]Pick[T], 0, max(l.Neighbours, 0))
+	picks := slices.Grow(l.Picks, max(l.Neighbours, 0))
 	fit := func(c T) bool {
 		return !slices.ContainsFunc(picks, func(p Pick[T]) bool { return p.Who == c }) && l.Fit(c)
 	}
