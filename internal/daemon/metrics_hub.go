@@ -25,6 +25,7 @@ func (h *Hub) metrics() []metrics.Metric {
 		metrics.Counter("p2psched_stream_overflows_total", "Streams closed because the peer did not read.", s.Overflows),
 		metrics.Counter("p2psched_malformed_total", "Streams closed because of a malformed message.", s.Malformed),
 		metrics.Counter("p2psched_reports_refused_total", "Reports for people that were not read, for their peer sent too many.", s.Excess),
+		metrics.Counter("p2psched_summaries_skipped_total", "Summaries of peers that were left out because too much waited for the scheduler.", s.Skipped),
 		metrics.Counter("p2psched_credentials_total", "Credentials given to peers.", s.Enrolled),
 		metrics.Counter("p2psched_credentials_refused_total", "Peers that were refused one.", s.Refused),
 	}

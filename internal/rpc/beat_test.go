@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/metadata"
+
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
@@ -92,8 +94,31 @@ func (l *lines) connections() int {
 // what is sent, and answers nothing, it gives up with the connection, and comes to it
 // by another.
 func TestASchedulerThatHangsIsGivenUp(t *testing.T) {
+	t.Run("today's", func(t *testing.T) {
+		_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: newCore()})
+		testHanging(t, addr)
+	})
+	t.Run("earlier", func(t *testing.T) {
+		testHanging(t, pretend(t, func(g attachServer) error {
+			if _, err := g.Recv(); err != nil {
+				return err
+			}
+			if err := g.SendHeader(metadata.Pairs(nameKey, "")); err != nil {
+				return err
+			}
+			for {
+				if m, err := g.Recv(); err != nil {
+					return err
+				} else if m.GetBeat() != nil {
+					t.Error("it is sent what it does not take")
+				}
+			}
+		}))
+	})
+}
+
+func testHanging(t *testing.T, addr string) {
 	const every = 20 * time.Millisecond
-	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: newCore()})
 	l := forward(t, addr)
 	h := newHandler()
 	c := NewClient(ClientConfig{Address: l.Addr().String(), Self: scheduler.Peer{ID: "a"}, Handler: h})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,7 @@ type Client struct {
 	out       atomic.Pointer[outbox]          // while attached
 	stale     bool                            // the scheduler does not take this peer's credential
 	name      string                          // of the scheduler that is attached; empty: it says none
+	takes     []string                        // what that one takes, see takesKey
 	every     time.Duration                   // beatEvery, but for tests
 	silence   time.Duration                   // how long a scheduler may say nothing
 }
@@ -178,7 +180,7 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 	}
 	began := time.Now()
 	c.log.Info("attached to the scheduler", "address", c.cfg.Address)
-	out := &outbox{queue: newQueue[parcel](c.cfg.SendQueue), dropped: &c.dropped}
+	out := &outbox{queue: newQueue[parcel](c.cfg.SendQueue), dropped: &c.dropped, table: slices.Contains(c.takes, takesTable)}
 	c.out.Store(out)
 	defer c.out.Store(nil)
 	sent := make(chan error, 1)
@@ -188,7 +190,13 @@ func (c *Client) attach(ctx context.Context, conn *grpc.ClientConn) (lasted time
 	}()
 	var beside sync.WaitGroup
 	beside.Go(func() { c.vouch(ctx, svc) })
-	beside.Go(func() { beat(ctx, conn, c.every) })
+	beside.Go(func() {
+		if slices.Contains(c.takes, takesBeat) {
+			each(ctx, c.every, out.beat)
+		} else {
+			each(ctx, c.every, func() { checkHealth(ctx, conn, c.every) })
+		}
+	})
 	if c.cfg.Membership != nil {
 		beside.Go(func() { c.renew(ctx, members) })
 	}
@@ -220,10 +228,11 @@ func (c *Client) receive(g attachClient) error {
 	}
 }
 
-// parcel is what waits for a stream: an event, or a report for people.
+// parcel is what waits for a stream: an event, a report for people, or a beat.
 type parcel struct {
 	event  scheduler.Event
 	report *ledger.Report
+	beat   bool
 }
 
 // outbox is one stream's events on their way out. It implements
@@ -231,6 +240,7 @@ type parcel struct {
 type outbox struct {
 	*queue[parcel]
 	dropped *atomic.Int64
+	table   bool // the scheduler takes one in a Summary
 }
 
 // Send implements peer.Scheduler.
@@ -243,7 +253,7 @@ func (o *outbox) Send(e scheduler.Event) {
 // isLesser reports whether something may be lost for what is not repeated.
 func isLesser(p parcel) bool {
 	_, ok := p.event.(scheduler.Summary)
-	return ok || p.report != nil
+	return ok || p.report != nil || p.beat
 }
 
 // drain sends what is put into the outbox until ctx ends.
@@ -255,6 +265,9 @@ func (o *outbox) drain(ctx context.Context, g attachClient) error {
 		}
 		for _, p := range parcels {
 			for _, m := range p.messages() {
+				if !o.table {
+					spellOut(m.GetSummary())
+				}
 				if err := g.Send(m); err != nil {
 					return fmt.Errorf("send to the scheduler: %w", err)
 				}
@@ -265,8 +278,11 @@ func (o *outbox) drain(ctx context.Context, g attachClient) error {
 
 // messages are what is sent for a parcel; none if the stream itself says it.
 func (p parcel) messages() (all []*p2pdv1.AttachRequest) {
-	if p.report != nil {
+	switch {
+	case p.report != nil:
 		return append(all, encodeReport(p.report, time.Now()))
+	case p.beat:
+		return append(all, &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Beat{Beat: &p2pdv1.Beat{}}})
 	}
 	for _, e := range split(p.event) {
 		if m := encodeEvent(e); m != nil {

@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -74,6 +76,50 @@ func pretend(t *testing.T, attach func(attachServer) error) string {
 		}
 	})
 	return l.Addr().String()
+}
+
+// A scheduler that takes tables is sent them, and an earlier one, which says nothing
+// of them, what it understands. Either is told the same.
+func TestSummariesForEitherScheduler(t *testing.T) {
+	summary := scheduler.Summary{Peer: "a"}
+	for k := range 2 {
+		summary.Blobs = append(summary.Blobs, scheduler.Progress{
+			Digest: piece.Sum([]byte{byte(k)}), Size: 1 << 20, Have: piece.NewBitfield(1),
+			Rates: []scheduler.NeighbourBytes{{Peer: "b", Bytes: int64(k)}, {Peer: "c", Bytes: 7}},
+		})
+	}
+	for name, header := range map[string]metadata.MD{
+		"earlier": metadata.Pairs(nameKey, ""), "today's": metadata.Join(metadata.Pairs(nameKey, ""), takes),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan *p2pdv1.AttachRequest, 1)
+			h, _, _ := dial(t, pretend(t, func(g attachServer) error {
+				if _, err := g.Recv(); err != nil {
+					return err
+				}
+				if err := g.SendHeader(header); err != nil {
+					return err
+				}
+				m, err := g.Recv()
+				got <- m
+				<-g.Context().Done()
+				return err
+			}), "a")
+			next(t, "stream", h.attached).Send(summary)
+			m := next(t, "summary", got)
+			wantNames := 0
+			if name == "today's" {
+				wantNames = 2
+			}
+			if n := len(m.GetSummary().GetPeers()); n != wantNames {
+				t.Errorf("a table of %d neighbours, want %d", n, wantNames)
+			}
+			e, err := decodeEvent("a", m)
+			if diff := cmp.Diff(scheduler.Event(summary), e, values); diff != "" || err != nil {
+				t.Errorf("understood otherwise: %v\n%s", err, diff)
+			}
+		})
+	}
 }
 
 // A client that is refused tries again, and tells its handler of nothing: it

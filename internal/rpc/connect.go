@@ -96,7 +96,7 @@ func (c *Client) greet(g attachClient) error {
 	if serr == nil {
 		header, err := g.Header()
 		if err == nil && header != nil {
-			c.name = ""
+			c.name, c.takes = "", header.Get(takesKey)
 			if v := header.Get(nameKey); len(v) == 1 && len(v[0]) <= maxText {
 				c.name = v[0]
 			}

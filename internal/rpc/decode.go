@@ -120,22 +120,8 @@ func decodeMembership(b *p2pdv1.Membership) (m scheduler.Membership, err error) 
 	return m, nil
 }
 
-func decodeSummary(s *p2pdv1.Summary) (scheduler.Summary, error) {
-	if err := atMost("blobs", len(s.GetBlobs()), maxBlobs); err != nil {
-		return scheduler.Summary{}, err
-	}
-	e := scheduler.Summary{Blobs: make([]scheduler.Progress, 0, len(s.GetBlobs()))}
-	for i, b := range s.GetBlobs() {
-		p, err := decodeProgress(b)
-		if err != nil {
-			return scheduler.Summary{}, in(fmt.Sprintf("blobs[%d]", i), err)
-		}
-		e.Blobs = append(e.Blobs, p)
-	}
-	return e, nil
-}
-
-func decodeProgress(b *p2pdv1.Progress) (p scheduler.Progress, err error) {
+// decodeProgress takes one download; table has the names of neighbours.
+func decodeProgress(b *p2pdv1.Progress, table []string) (p scheduler.Progress, err error) {
 	if p.Digest, err = decodeDigest("digest", b.GetDigest()); err != nil {
 		return p, err
 	}
@@ -153,25 +139,8 @@ func decodeProgress(b *p2pdv1.Progress) (p scheduler.Progress, err error) {
 		}
 		p.Leases = append(p.Leases, scheduler.LeaseBytes{ID: scheduler.LeaseID(l.GetId()), Bytes: n})
 	}
-	if err := atMost("rates", len(b.GetRates()), maxPeers); err != nil {
-		return p, err
-	}
-	for i, r := range b.GetRates() {
-		rate, err := decodeRate(r)
-		if err != nil {
-			return p, in(fmt.Sprintf("rates[%d]", i), err)
-		}
-		p.Rates = append(p.Rates, rate)
-	}
-	return p, nil
-}
-
-func decodeRate(r *p2pdv1.NeighbourBytes) (out scheduler.NeighbourBytes, err error) {
-	if out.Peer, err = decodeID("peer", r.GetPeer()); err != nil {
-		return out, err
-	}
-	out.Bytes, err = decodeBytes("bytes", r.GetBytes())
-	return out, err
+	p.Rates, err = decodeRates(b, table)
+	return p, err
 }
 
 func decodeBlame(b *p2pdv1.Blame) (e scheduler.Blame, err error) {

@@ -24,11 +24,7 @@ func encodeEvent(e scheduler.Event) *p2pdv1.AttachRequest {
 	case scheduler.Leave:
 		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Leave{Leave: &p2pdv1.Leave{Digest: e.Digest[:]}}}
 	case scheduler.Summary:
-		s := &p2pdv1.Summary{}
-		for _, b := range e.Blobs {
-			s.Blobs = append(s.Blobs, encodeProgress(b))
-		}
-		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Summary{Summary: s}}
+		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Summary{Summary: encodeSummary(e)}}
 	case scheduler.Blame:
 		return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Blame{Blame: &p2pdv1.Blame{
 			Digest: e.Digest[:], Neighbour: string(e.Neighbour), Fault: p2pdv1.Fault(e.Fault),
@@ -64,13 +60,11 @@ func encodeMembership(b scheduler.Membership) *p2pdv1.Membership {
 	return m
 }
 
+// encodeProgress is all of it but the rates.
 func encodeProgress(b scheduler.Progress) *p2pdv1.Progress {
 	p := &p2pdv1.Progress{Digest: b.Digest[:], Size: encodeSize(b.Size), Have: encodeHave(b.Size, &b.Have), Stalled: b.Stalled}
 	for _, l := range b.Leases[:min(len(b.Leases), maxLeases)] {
 		p.Leases = append(p.Leases, &p2pdv1.LeaseBytes{Id: uint64(l.ID), Bytes: l.Bytes})
-	}
-	for _, r := range b.Rates[:min(len(b.Rates), maxPeers)] {
-		p.Rates = append(p.Rates, &p2pdv1.NeighbourBytes{Peer: string(r.Peer), Bytes: r.Bytes})
 	}
 	return p
 }
@@ -79,13 +73,20 @@ func encodeProgress(b scheduler.Progress) *p2pdv1.Progress {
 // several that say the same.
 func split(e scheduler.Event) []scheduler.Event {
 	var parts []scheduler.Event
+	fits := func(blobs int) bool { return 0 < blobs && blobs <= blobsSent }
 	switch e := e.(type) {
 	case scheduler.Join:
+		if fits(len(e.Blobs)) {
+			break
+		}
 		for some := range slices.Chunk(e.Blobs, blobsSent) {
 			parts = append(parts, scheduler.Join{Peer: e.Peer, Blobs: some})
 		}
 		return parts
 	case scheduler.Summary:
+		if fits(len(e.Blobs)) {
+			break
+		}
 		for some := range slices.Chunk(e.Blobs, blobsSent) {
 			parts = append(parts, scheduler.Summary{Peer: e.Peer, Blobs: some})
 		}

@@ -28,6 +28,11 @@ func (s *Server) do(f func()) bool {
 	}
 }
 
+// behind reports whether so much waits for the loop that what can be left out should
+// be: else those who wait for an answer would wait for it, too, and its streams would
+// be read no further, so that their peers had no answer to a beat either.
+func (s *Server) behind() bool { return len(s.inbox) > cap(s.inbox)/2 }
+
 // Inspect runs f in the loop, where it may look at the core. If it fails
 // because ctx has ended, f may still run later.
 func (s *Server) Inspect(ctx context.Context, f func(Core)) error {

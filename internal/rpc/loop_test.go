@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 
+	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
 	p2pdv1 "github.com/p2pd/p2pd/proto/p2pd/v1"
 )
@@ -178,6 +179,48 @@ func TestBusyBrainHoldsPeersBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// While the brain is behind, what repeats itself is left out, and nothing else.
+func TestBusyBrainLeavesOutWhatRepeatsItself(t *testing.T) {
+	const queued = 8
+	progress := scheduler.Progress{Digest: piece.Sum(nil), Size: scheduler.SizeUnknown}
+	leasing, stalled := progress, progress
+	leasing.Leases, stalled.Stalled = []scheduler.LeaseBytes{{ID: 1, Bytes: 2}}, true
+	told := func(p scheduler.Progress) scheduler.Event {
+		return scheduler.Summary{Peer: "a", Blobs: []scheduler.Progress{progress, p}}
+	}
+	c := newCore()
+	s := NewServer(ServerConfig{Core: c, EventQueue: queued})
+	st := s.newStream(scheduler.Peer{ID: "a"})
+	s.admit(st)
+	expect[scheduler.PeerUp](t, c)
+	g := &script{}
+	var want []scheduler.Event
+	for _, e := range []scheduler.Event{
+		told(progress), told(progress), told(progress), told(progress), told(progress), // as many as half the queue, and one
+		told(progress), told(leasing), told(stalled), told(progress), scheduler.Leave{Peer: "a", Digest: progress.Digest},
+	} {
+		g.msgs = append(g.msgs, encodeEvent(e))
+	}
+	for range queued/2 + 1 {
+		want = append(want, told(progress))
+	}
+	want = append(want, told(leasing), told(stalled), scheduler.Leave{Peer: "a", Digest: progress.Digest})
+	if err := s.receive(g, st); err != nil {
+		t.Fatal(err)
+	}
+	s.work()
+	var got []scheduler.Event
+	for range want {
+		got = append(got, next(t, "event", c.events))
+	}
+	if diff := cmp.Diff(want, got, values); diff != "" || len(c.events) > 0 {
+		t.Errorf("%d more; what was heard differs (-want +got):\n%s", len(c.events), diff)
+	}
+	if n := s.Stats().Skipped; n != 2 {
+		t.Errorf("%d were left out, want 2", n)
+	}
 }
 
 // Who asks for the core while the inbox is full may give up.

@@ -26,6 +26,10 @@ func ofSummary(blobs ...*p2pdv1.Progress) *p2pdv1.AttachRequest {
 	return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Summary{Summary: &p2pdv1.Summary{Blobs: blobs}}}
 }
 
+func ofRates(table []string, blobs ...*p2pdv1.Progress) *p2pdv1.AttachRequest {
+	return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Summary{Summary: &p2pdv1.Summary{Blobs: blobs, Peers: table}}}
+}
+
 func ofBlame(b *p2pdv1.Blame) *p2pdv1.AttachRequest {
 	return &p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Blame{Blame: b}}
 }
@@ -57,6 +61,13 @@ func TestMalformedEvents(t *testing.T) {
 		"summary.blobs[0].rates:":         ofSummary(&p2pdv1.Progress{Digest: good, Rates: make([]*p2pdv1.NeighbourBytes, maxPeers+1)}),
 		"summary.blobs[0].rates[0].peer":  ofSummary(&p2pdv1.Progress{Digest: good, Rates: []*p2pdv1.NeighbourBytes{nil}}),
 		"summary.blobs[0].rates[0].bytes": ofSummary(&p2pdv1.Progress{Digest: good, Rates: []*p2pdv1.NeighbourBytes{{Peer: "x", Bytes: -1}}}),
+		"summary.peers:":                  ofRates(make([]string, maxTable+1)),
+		"summary.peers[1]: empty":         ofRates([]string{"x", ""}),
+		"summary.peers[0]: 513":           ofRates([]string{large}),
+		"summary.blobs[0].rates: 257":     ofRates([]string{"x"}, &p2pdv1.Progress{Digest: good, RatePeers: make([]uint32, maxPeers+1), RateBytes: make([]int64, maxPeers+1)}),
+		"summary.blobs[0].rate_bytes: 1 ": ofRates([]string{"x"}, &p2pdv1.Progress{Digest: good, RatePeers: []uint32{0, 0}, RateBytes: []int64{1}}),
+		"summary.blobs[0].rate_peers":     ofRates([]string{"x"}, &p2pdv1.Progress{Digest: good, RatePeers: []uint32{1}, RateBytes: []int64{1}}),
+		"summary.blobs[0].rate_bytes: -1": ofRates([]string{"x"}, &p2pdv1.Progress{Digest: good, RatePeers: []uint32{0}, RateBytes: []int64{-1}}),
 
 		"blame.digest":             ofBlame(nil),
 		"blame.neighbour":          ofBlame(&p2pdv1.Blame{Digest: good, Fault: 1}),

@@ -120,6 +120,7 @@ type Server struct {
 	events                          [numKinds]atomic.Int64
 	connected, overflows, malformed atomic.Int64
 	enrolled, refused, excess       atomic.Int64
+	skipped                         atomic.Int64
 }
 
 // NewServer makes a server.
@@ -245,6 +246,8 @@ type ServerStats struct {
 	Refused   int64 // and refused
 	// Excess are reports of peers that sent too many, which were not read.
 	Excess int64
+	// Skipped are summaries that were left out because too much waited for the brain.
+	Skipped int64
 	// Events by kind: hello, join, leave, summary, blame, lease_end, dispute,
 	// preheat, report.
 	Events map[string]int64
@@ -254,7 +257,7 @@ type ServerStats struct {
 func (s *Server) Stats() ServerStats {
 	st := ServerStats{
 		Connected: s.connected.Load(), Overflows: s.overflows.Load(), Malformed: s.malformed.Load(),
-		Enrolled: s.enrolled.Load(), Refused: s.refused.Load(), Excess: s.excess.Load(),
+		Enrolled: s.enrolled.Load(), Refused: s.refused.Load(), Excess: s.excess.Load(), Skipped: s.skipped.Load(),
 		Events: make(map[string]int64, numKinds),
 	}
 	for k := range numKinds {

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -237,5 +239,24 @@ func TestTicketsAreSigned(t *testing.T) {
 	next(t, "stream", h.attached).Send(scheduler.Join{Blobs: []scheduler.Membership{blob}})
 	if d, ok := next(t, "decision", h.decisions).(scheduler.Revoke); !ok {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Peers know by a stream's headers what is taken of them. Who asks for any response
+// gets one.
+func TestWhatTheSchedulerTakes(t *testing.T) {
+	_, addr, _ := serve(t, "127.0.0.1:0", ServerConfig{Core: newCore()})
+	g := attachRaw(t, addr, "a")
+	header, err := g.Header()
+	if diff := cmp.Diff([]string{takesTable, takesBeat}, header.Get(takesKey)); diff != "" || err != nil {
+		t.Errorf("%v; header differs (-want +got):\n%s", err, diff)
+	}
+	for range 2 {
+		if err := g.Send(&p2pdv1.AttachRequest{Event: &p2pdv1.AttachRequest_Beat{Beat: &p2pdv1.Beat{}}}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := g.Recv(); err != nil || proto.Size(m) != 0 {
+			t.Errorf("%v, %v; want nothing said", m, err)
+		}
 	}
 }

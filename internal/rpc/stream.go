@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -53,7 +54,7 @@ func (s *Server) Attach(g attachServer) error {
 	}
 	defer s.do(func() { s.drop(st) })
 	// The header tells the peer that it is in, and with whom.
-	if err := g.SendHeader(metadata.Pairs(nameKey, s.cfg.Name)); err != nil {
+	if err := g.SendHeader(metadata.Join(metadata.Pairs(nameKey, s.cfg.Name), takes)); err != nil {
 		return err
 	}
 	s.log.Debug("peer attached", "peer", peer.ID, "zone", peer.Zone, "rack", peer.Rack)
@@ -125,7 +126,11 @@ func (s *Server) send(g attachServer, out *queue[scheduler.Decision]) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range encodeDecisions(s.signed(ds)) {
+		all := encodeDecisions(s.signed(ds))
+		if len(all) == 0 && slices.Contains(ds, beaten) {
+			all = append(all, &p2pdv1.AttachResponse{})
+		}
+		for _, m := range all {
 			if err := g.Send(m); err != nil {
 				return err
 			}
@@ -169,6 +174,10 @@ func (s *Server) receive(g attachServer, st *stream) error {
 		if err != nil {
 			return err
 		}
+		if m.GetBeat() != nil {
+			st.out.put(beaten, nil) // or there is more to say than there is room for
+			continue
+		}
 		if is, err := s.report(st, m); err != nil {
 			return s.refuse(err)
 		} else if is {
@@ -185,8 +194,21 @@ func (s *Server) receive(g attachServer, st *stream) error {
 		if s.preheat(e) {
 			continue
 		}
+		if s.behind() && repeats(e) {
+			s.skipped.Add(1)
+			continue
+		}
 		if !s.do(func() { s.stepFrom(st, e) }) {
 			return stopping()
 		}
 	}
+}
+
+// repeats reports whether an event may be left out because the same peer says what
+// matters of it again within a second, and nobody waits for it.
+func repeats(e scheduler.Event) bool {
+	s, ok := e.(scheduler.Summary)
+	return ok && !slices.ContainsFunc(s.Blobs, func(p scheduler.Progress) bool {
+		return p.Stalled || len(p.Leases) > 0 // without a word of it a lease runs out
+	})
 }

@@ -24,6 +24,10 @@ func wireEvents() map[string]scheduler.Event {
 	have := piece.NewBitfield(3)
 	have.Set(1)
 	const size = 3 << 20
+	summary := scheduler.Summary{Peer: "me", Blobs: []scheduler.Progress{{
+		Digest: d, Size: size, Have: have, Stalled: true,
+		Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
+	}}}
 	return map[string]scheduler.Event{
 		"join": scheduler.Join{Peer: "me", Blobs: []scheduler.Membership{{
 			Digest: d, Origin: "registry.example", Size: size, Have: have, Moved: true,
@@ -35,16 +39,16 @@ func wireEvents() map[string]scheduler.Event {
 		},
 		"unpacking report": scheduler.PreheatReport{Peer: "me", Job: 7, State: scheduler.PreheatFetching, Blobs: 2, Bytes: 9, Unpacking: true},
 		"leave":            scheduler.Leave{Peer: "me", Digest: d},
-		"summary": scheduler.Summary{Peer: "me", Blobs: []scheduler.Progress{{
-			Digest: d, Size: size, Have: have, Stalled: true,
-			Leases: []scheduler.LeaseBytes{{ID: 7, Bytes: 9}}, Rates: []scheduler.NeighbourBytes{{Peer: "other", Bytes: 5}},
-		}}},
+		"summary":          summary, spelledOut: summary,
 		"blame":      scheduler.Blame{Peer: "me", Digest: d, Neighbour: "other", Fault: scheduler.False},
 		"dispute":    scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1, 7}},
 		"confession": scheduler.Dispute{Peer: "me", Digest: d, Settled: true, Pieces: []int{1}, Misread: true},
 		"lease end":  scheduler.LeaseEnd{Peer: "me", Digest: d, Lease: 7, Outcome: scheduler.OriginBusy, RetryAfter: 3 * time.Second},
 	}
 }
+
+// spelledOut is a summary as an earlier scheduler is sent it.
+const spelledOut = "summary without a table"
 
 // wireNow is when reports on record were sent.
 func wireNow() time.Time { return time.Unix(1e9, 0) }
@@ -111,7 +115,11 @@ func TestWireOfEarlierVersions(t *testing.T) {
 		now[name] = b
 	}
 	for name, e := range wireEvents() {
-		write(name, encodeEvent(e))
+		m := encodeEvent(e)
+		if name == spelledOut {
+			spellOut(m.GetSummary())
+		}
+		write(name, m)
 	}
 	for name, d := range wireDecisions() {
 		write(name, encodeDecisions([]scheduler.Decision{d})[0])

@@ -530,6 +530,7 @@ type AttachRequest struct {
 	//	*AttachRequest_PreheatReport
 	//	*AttachRequest_Report
 	//	*AttachRequest_Dispute
+	//	*AttachRequest_Beat
 	Event         isAttachRequest_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -653,6 +654,15 @@ func (x *AttachRequest) GetDispute() *Dispute {
 	return nil
 }
 
+func (x *AttachRequest) GetBeat() *Beat {
+	if x != nil {
+		if x, ok := x.Event.(*AttachRequest_Beat); ok {
+			return x.Beat
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Event interface {
 	isAttachRequest_Event()
 }
@@ -693,6 +703,10 @@ type AttachRequest_Dispute struct {
 	Dispute *Dispute `protobuf:"bytes,9,opt,name=dispute,proto3,oneof"`
 }
 
+type AttachRequest_Beat struct {
+	Beat *Beat `protobuf:"bytes,10,opt,name=beat,proto3,oneof"`
+}
+
 func (*AttachRequest_Hello) isAttachRequest_Event() {}
 
 func (*AttachRequest_Join) isAttachRequest_Event() {}
@@ -711,8 +725,48 @@ func (*AttachRequest_Report) isAttachRequest_Event() {}
 
 func (*AttachRequest_Dispute) isAttachRequest_Event() {}
 
+func (*AttachRequest_Beat) isAttachRequest_Event() {}
+
+// Beat asks a scheduler whose headers have p2pd-takes: beat for a response, whatever
+// it has to say: a peer gives up one that says nothing.
+type Beat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beat) Reset() {
+	*x = Beat{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beat) ProtoMessage() {}
+
+func (x *Beat) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beat.ProtoReflect.Descriptor instead.
+func (*Beat) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{6}
+}
+
 // AttachResponse carries decisions for the stream's peer, in their order:
-// all that had gathered when it was sent. To meet the same neighbours in all
+// all that had gathered when it was sent, none where only a Beat asked for it. To meet the same neighbours in all
 // layers of an image, their addresses are there once.
 type AttachResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -724,7 +778,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +790,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[6]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +803,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{6}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AttachResponse) GetDecisions() []*Decision {
@@ -789,7 +843,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +855,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[7]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +868,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Decision) GetDecision() isDecision_Decision {
@@ -1021,7 +1075,7 @@ type Preheat struct {
 
 func (x *Preheat) Reset() {
 	*x = Preheat{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1087,7 @@ func (x *Preheat) String() string {
 func (*Preheat) ProtoMessage() {}
 
 func (x *Preheat) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[8]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1100,7 @@ func (x *Preheat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preheat.ProtoReflect.Descriptor instead.
 func (*Preheat) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Preheat) GetJob() int64 {
@@ -1124,7 +1178,7 @@ type PreheatBlob struct {
 
 func (x *PreheatBlob) Reset() {
 	*x = PreheatBlob{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1190,7 @@ func (x *PreheatBlob) String() string {
 func (*PreheatBlob) ProtoMessage() {}
 
 func (x *PreheatBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1203,7 @@ func (x *PreheatBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatBlob.ProtoReflect.Descriptor instead.
 func (*PreheatBlob) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PreheatBlob) GetDigest() []byte {
@@ -1184,7 +1238,7 @@ type PreheatEnd struct {
 
 func (x *PreheatEnd) Reset() {
 	*x = PreheatEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1250,7 @@ func (x *PreheatEnd) String() string {
 func (*PreheatEnd) ProtoMessage() {}
 
 func (x *PreheatEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1263,7 @@ func (x *PreheatEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatEnd.ProtoReflect.Descriptor instead.
 func (*PreheatEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PreheatEnd) GetJob() int64 {
@@ -1242,7 +1296,7 @@ type PreheatReport struct {
 
 func (x *PreheatReport) Reset() {
 	*x = PreheatReport{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1308,7 @@ func (x *PreheatReport) String() string {
 func (*PreheatReport) ProtoMessage() {}
 
 func (x *PreheatReport) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1321,7 @@ func (x *PreheatReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatReport.ProtoReflect.Descriptor instead.
 func (*PreheatReport) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreheatReport) GetJob() int64 {
@@ -1332,7 +1386,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1398,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1411,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ticket) GetDigest() []byte {
@@ -1392,7 +1446,7 @@ type Acquaint struct {
 
 func (x *Acquaint) Reset() {
 	*x = Acquaint{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1458,7 @@ func (x *Acquaint) String() string {
 func (*Acquaint) ProtoMessage() {}
 
 func (x *Acquaint) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1471,7 @@ func (x *Acquaint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquaint.ProtoReflect.Descriptor instead.
 func (*Acquaint) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Acquaint) GetPeers() []uint32 {
@@ -1449,7 +1503,7 @@ type Shun struct {
 
 func (x *Shun) Reset() {
 	*x = Shun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1515,7 @@ func (x *Shun) String() string {
 func (*Shun) ProtoMessage() {}
 
 func (x *Shun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1528,7 @@ func (x *Shun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shun.ProtoReflect.Descriptor instead.
 func (*Shun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Shun) GetPeer() string {
@@ -1518,7 +1572,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1584,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1597,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Roster) GetSelf() string {
@@ -1581,7 +1635,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1647,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1660,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Peer) GetId() string {
@@ -1660,7 +1714,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1726,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1739,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -1738,7 +1792,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1804,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1817,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -1835,7 +1889,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1901,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1914,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Held) GetId() uint64 {
@@ -1901,7 +1955,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +1967,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +1980,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -1946,7 +2000,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2012,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2025,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -1981,17 +2035,20 @@ func (x *Leave) GetDigest() []byte {
 	return nil
 }
 
-// Summary tells of running downloads.
+// Summary tells of running downloads. A peer has the same neighbours in all layers
+// of an image: to a scheduler whose headers have p2pd-takes: rate-table, each is
+// named once.
 type Summary struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Blobs         []*Progress            `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"` // one a download
+	Peers         []string               `protobuf:"bytes,2,rep,name=peers,proto3" json:"peers,omitempty"` // the neighbours that rate_peers speak of; none is empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2060,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2073,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -2026,22 +2083,34 @@ func (x *Summary) GetBlobs() []*Progress {
 	return nil
 }
 
+func (x *Summary) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
 // Progress is one download in a Summary.
 type Progress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // as in Membership
-	Size          *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"` // as in Membership
-	Have          []byte                 `protobuf:"bytes,3,opt,name=have,proto3" json:"have,omitempty"`        // as in Membership
-	Stalled       bool                   `protobuf:"varint,4,opt,name=stalled,proto3" json:"stalled,omitempty"` // nothing has come for a while: the peer asks for help
-	Leases        []*LeaseBytes          `protobuf:"bytes,5,rep,name=leases,proto3" json:"leases,omitempty"`    // the leases that it holds for this blob
-	Rates         []*NeighbourBytes      `protobuf:"bytes,6,rep,name=rates,proto3" json:"rates,omitempty"`      // its neighbours in this swarm
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Digest  []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // as in Membership
+	Size    *int64                 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"` // as in Membership
+	Have    []byte                 `protobuf:"bytes,3,opt,name=have,proto3" json:"have,omitempty"`        // as in Membership
+	Stalled bool                   `protobuf:"varint,4,opt,name=stalled,proto3" json:"stalled,omitempty"` // nothing has come for a while: the peer asks for help
+	Leases  []*LeaseBytes          `protobuf:"bytes,5,rep,name=leases,proto3" json:"leases,omitempty"`    // the leases that it holds for this blob
+	Rates   []*NeighbourBytes      `protobuf:"bytes,6,rep,name=rates,proto3" json:"rates,omitempty"`      // its neighbours in this swarm
+	// The same, to a scheduler that takes it, in place of rates: their places in
+	// Summary.peers, and what each delivered since the last summary, as in
+	// NeighbourBytes. Both are as long.
+	RatePeers     []uint32 `protobuf:"varint,7,rep,packed,name=rate_peers,json=ratePeers,proto3" json:"rate_peers,omitempty"`
+	RateBytes     []int64  `protobuf:"varint,8,rep,packed,name=rate_bytes,json=rateBytes,proto3" json:"rate_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2122,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2135,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -2111,6 +2180,20 @@ func (x *Progress) GetRates() []*NeighbourBytes {
 	return nil
 }
 
+func (x *Progress) GetRatePeers() []uint32 {
+	if x != nil {
+		return x.RatePeers
+	}
+	return nil
+}
+
+func (x *Progress) GetRateBytes() []int64 {
+	if x != nil {
+		return x.RateBytes
+	}
+	return nil
+}
+
 // LeaseBytes is how far the reading under a lease has come. Growth keeps the
 // lease alive.
 type LeaseBytes struct {
@@ -2123,7 +2206,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2218,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2231,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -2176,7 +2259,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2271,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2284,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -2230,7 +2313,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2325,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2338,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -2295,7 +2378,7 @@ type Dispute struct {
 
 func (x *Dispute) Reset() {
 	*x = Dispute{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2390,7 @@ func (x *Dispute) String() string {
 func (*Dispute) ProtoMessage() {}
 
 func (x *Dispute) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2403,7 @@ func (x *Dispute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
 func (*Dispute) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Dispute) GetDigest() []byte {
@@ -2364,7 +2447,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2459,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2472,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -2441,7 +2524,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2536,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2549,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -2530,7 +2613,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2625,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2638,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -2594,7 +2677,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2689,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2702,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -2676,7 +2759,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2771,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2784,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -2737,7 +2820,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2832,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2845,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{33}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -2802,7 +2885,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2897,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2910,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{34}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Report) GetPulls() []*ImagePull {
@@ -2878,7 +2961,7 @@ type ImagePull struct {
 
 func (x *ImagePull) Reset() {
 	*x = ImagePull{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2973,7 @@ func (x *ImagePull) String() string {
 func (*ImagePull) ProtoMessage() {}
 
 func (x *ImagePull) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +2986,7 @@ func (x *ImagePull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagePull.ProtoReflect.Descriptor instead.
 func (*ImagePull) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{35}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ImagePull) GetRegistry() string {
@@ -3000,7 +3083,7 @@ type PulledBlob struct {
 
 func (x *PulledBlob) Reset() {
 	*x = PulledBlob{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3095,7 @@ func (x *PulledBlob) String() string {
 func (*PulledBlob) ProtoMessage() {}
 
 func (x *PulledBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3108,7 @@ func (x *PulledBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PulledBlob.ProtoReflect.Descriptor instead.
 func (*PulledBlob) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{36}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PulledBlob) GetDigest() []byte {
@@ -3101,7 +3184,7 @@ type Incident struct {
 
 func (x *Incident) Reset() {
 	*x = Incident{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3196,7 @@ func (x *Incident) String() string {
 func (*Incident) ProtoMessage() {}
 
 func (x *Incident) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3209,7 @@ func (x *Incident) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Incident.ProtoReflect.Descriptor instead.
 func (*Incident) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{37}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Incident) GetKind() IncidentKind {
@@ -3196,7 +3279,7 @@ type CheckRun struct {
 
 func (x *CheckRun) Reset() {
 	*x = CheckRun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3291,7 @@ func (x *CheckRun) String() string {
 func (*CheckRun) ProtoMessage() {}
 
 func (x *CheckRun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3304,7 @@ func (x *CheckRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRun.ProtoReflect.Descriptor instead.
 func (*CheckRun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{38}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CheckRun) GetNode() string {
@@ -3302,7 +3385,7 @@ type CheckFinding struct {
 
 func (x *CheckFinding) Reset() {
 	*x = CheckFinding{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3314,7 +3397,7 @@ func (x *CheckFinding) String() string {
 func (*CheckFinding) ProtoMessage() {}
 
 func (x *CheckFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3327,7 +3410,7 @@ func (x *CheckFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFinding.ProtoReflect.Descriptor instead.
 func (*CheckFinding) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{39}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckFinding) GetId() string {
@@ -3387,7 +3470,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"7\n" +
 	"\x0eRecallResponse\x12\x1a\n" +
 	"\x06age_ms\x18\x01 \x01(\x03H\x00R\x05ageMs\x88\x01\x01B\t\n" +
-	"\a_age_ms\"\xaf\x03\n" +
+	"\a_age_ms\"\xd4\x03\n" +
 	"\rAttachRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.p2pd.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04join\x18\x02 \x01(\v2\r.p2pd.v1.JoinH\x00R\x04join\x12&\n" +
@@ -3397,8 +3480,11 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\tlease_end\x18\x06 \x01(\v2\x11.p2pd.v1.LeaseEndH\x00R\bleaseEnd\x12?\n" +
 	"\x0epreheat_report\x18\a \x01(\v2\x16.p2pd.v1.PreheatReportH\x00R\rpreheatReport\x12)\n" +
 	"\x06report\x18\b \x01(\v2\x0f.p2pd.v1.ReportH\x00R\x06report\x12,\n" +
-	"\adispute\x18\t \x01(\v2\x10.p2pd.v1.DisputeH\x00R\adisputeB\a\n" +
-	"\x05event\"f\n" +
+	"\adispute\x18\t \x01(\v2\x10.p2pd.v1.DisputeH\x00R\adispute\x12#\n" +
+	"\x04beat\x18\n" +
+	" \x01(\v2\r.p2pd.v1.BeatH\x00R\x04beatB\a\n" +
+	"\x05event\"\x06\n" +
+	"\x04Beat\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
 	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xf9\x03\n" +
@@ -3494,16 +3580,21 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04Join\x12)\n" +
 	"\x05blobs\x18\x01 \x03(\v2\x13.p2pd.v1.MembershipR\x05blobs\"\x1f\n" +
 	"\x05Leave\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\fR\x06digest\"2\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\"H\n" +
 	"\aSummary\x12'\n" +
-	"\x05blobs\x18\x01 \x03(\v2\x11.p2pd.v1.ProgressR\x05blobs\"\xce\x01\n" +
+	"\x05blobs\x18\x01 \x03(\v2\x11.p2pd.v1.ProgressR\x05blobs\x12\x14\n" +
+	"\x05peers\x18\x02 \x03(\tR\x05peers\"\x8c\x02\n" +
 	"\bProgress\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x17\n" +
 	"\x04size\x18\x02 \x01(\x03H\x00R\x04size\x88\x01\x01\x12\x12\n" +
 	"\x04have\x18\x03 \x01(\fR\x04have\x12\x18\n" +
 	"\astalled\x18\x04 \x01(\bR\astalled\x12+\n" +
 	"\x06leases\x18\x05 \x03(\v2\x13.p2pd.v1.LeaseBytesR\x06leases\x12-\n" +
-	"\x05rates\x18\x06 \x03(\v2\x17.p2pd.v1.NeighbourBytesR\x05ratesB\a\n" +
+	"\x05rates\x18\x06 \x03(\v2\x17.p2pd.v1.NeighbourBytesR\x05rates\x12\x1d\n" +
+	"\n" +
+	"rate_peers\x18\a \x03(\rR\tratePeers\x12\x1d\n" +
+	"\n" +
+	"rate_bytes\x18\b \x03(\x03R\trateBytesB\a\n" +
 	"\x05_size\"2\n" +
 	"\n" +
 	"LeaseBytes\x12\x0e\n" +
@@ -3661,7 +3752,7 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
 	(Fault)(0),             // 1: p2pd.v1.Fault
@@ -3674,93 +3765,95 @@ var file_p2pd_v1_scheduler_proto_goTypes = []any{
 	(*RecallRequest)(nil),  // 8: p2pd.v1.RecallRequest
 	(*RecallResponse)(nil), // 9: p2pd.v1.RecallResponse
 	(*AttachRequest)(nil),  // 10: p2pd.v1.AttachRequest
-	(*AttachResponse)(nil), // 11: p2pd.v1.AttachResponse
-	(*Decision)(nil),       // 12: p2pd.v1.Decision
-	(*Preheat)(nil),        // 13: p2pd.v1.Preheat
-	(*PreheatBlob)(nil),    // 14: p2pd.v1.PreheatBlob
-	(*PreheatEnd)(nil),     // 15: p2pd.v1.PreheatEnd
-	(*PreheatReport)(nil),  // 16: p2pd.v1.PreheatReport
-	(*Ticket)(nil),         // 17: p2pd.v1.Ticket
-	(*Acquaint)(nil),       // 18: p2pd.v1.Acquaint
-	(*Shun)(nil),           // 19: p2pd.v1.Shun
-	(*Roster)(nil),         // 20: p2pd.v1.Roster
-	(*Peer)(nil),           // 21: p2pd.v1.Peer
-	(*Hello)(nil),          // 22: p2pd.v1.Hello
-	(*Membership)(nil),     // 23: p2pd.v1.Membership
-	(*Held)(nil),           // 24: p2pd.v1.Held
-	(*Join)(nil),           // 25: p2pd.v1.Join
-	(*Leave)(nil),          // 26: p2pd.v1.Leave
-	(*Summary)(nil),        // 27: p2pd.v1.Summary
-	(*Progress)(nil),       // 28: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 29: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 30: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 31: p2pd.v1.Blame
-	(*Dispute)(nil),        // 32: p2pd.v1.Dispute
-	(*LeaseEnd)(nil),       // 33: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 34: p2pd.v1.Introduce
-	(*Part)(nil),           // 35: p2pd.v1.Part
-	(*Grant)(nil),          // 36: p2pd.v1.Grant
-	(*Revoke)(nil),         // 37: p2pd.v1.Revoke
-	(*Wait)(nil),           // 38: p2pd.v1.Wait
-	(*Report)(nil),         // 39: p2pd.v1.Report
-	(*ImagePull)(nil),      // 40: p2pd.v1.ImagePull
-	(*PulledBlob)(nil),     // 41: p2pd.v1.PulledBlob
-	(*Incident)(nil),       // 42: p2pd.v1.Incident
-	(*CheckRun)(nil),       // 43: p2pd.v1.CheckRun
-	(*CheckFinding)(nil),   // 44: p2pd.v1.CheckFinding
+	(*Beat)(nil),           // 11: p2pd.v1.Beat
+	(*AttachResponse)(nil), // 12: p2pd.v1.AttachResponse
+	(*Decision)(nil),       // 13: p2pd.v1.Decision
+	(*Preheat)(nil),        // 14: p2pd.v1.Preheat
+	(*PreheatBlob)(nil),    // 15: p2pd.v1.PreheatBlob
+	(*PreheatEnd)(nil),     // 16: p2pd.v1.PreheatEnd
+	(*PreheatReport)(nil),  // 17: p2pd.v1.PreheatReport
+	(*Ticket)(nil),         // 18: p2pd.v1.Ticket
+	(*Acquaint)(nil),       // 19: p2pd.v1.Acquaint
+	(*Shun)(nil),           // 20: p2pd.v1.Shun
+	(*Roster)(nil),         // 21: p2pd.v1.Roster
+	(*Peer)(nil),           // 22: p2pd.v1.Peer
+	(*Hello)(nil),          // 23: p2pd.v1.Hello
+	(*Membership)(nil),     // 24: p2pd.v1.Membership
+	(*Held)(nil),           // 25: p2pd.v1.Held
+	(*Join)(nil),           // 26: p2pd.v1.Join
+	(*Leave)(nil),          // 27: p2pd.v1.Leave
+	(*Summary)(nil),        // 28: p2pd.v1.Summary
+	(*Progress)(nil),       // 29: p2pd.v1.Progress
+	(*LeaseBytes)(nil),     // 30: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil), // 31: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),          // 32: p2pd.v1.Blame
+	(*Dispute)(nil),        // 33: p2pd.v1.Dispute
+	(*LeaseEnd)(nil),       // 34: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),      // 35: p2pd.v1.Introduce
+	(*Part)(nil),           // 36: p2pd.v1.Part
+	(*Grant)(nil),          // 37: p2pd.v1.Grant
+	(*Revoke)(nil),         // 38: p2pd.v1.Revoke
+	(*Wait)(nil),           // 39: p2pd.v1.Wait
+	(*Report)(nil),         // 40: p2pd.v1.Report
+	(*ImagePull)(nil),      // 41: p2pd.v1.ImagePull
+	(*PulledBlob)(nil),     // 42: p2pd.v1.PulledBlob
+	(*Incident)(nil),       // 43: p2pd.v1.Incident
+	(*CheckRun)(nil),       // 44: p2pd.v1.CheckRun
+	(*CheckFinding)(nil),   // 45: p2pd.v1.CheckFinding
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	6,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	22, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	25, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	26, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	27, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	31, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	33, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	16, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
-	39, // 8: p2pd.v1.AttachRequest.report:type_name -> p2pd.v1.Report
-	32, // 9: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
-	12, // 10: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	21, // 11: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	34, // 12: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	35, // 13: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	36, // 14: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	37, // 15: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	38, // 16: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	20, // 17: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	19, // 18: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	18, // 19: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
-	13, // 20: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
-	15, // 21: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
-	17, // 22: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
-	14, // 23: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
-	0,  // 24: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
-	21, // 25: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	24, // 26: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	23, // 27: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	28, // 28: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	29, // 29: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	30, // 30: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	1,  // 31: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	2,  // 32: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	40, // 33: p2pd.v1.Report.pulls:type_name -> p2pd.v1.ImagePull
-	42, // 34: p2pd.v1.Report.incidents:type_name -> p2pd.v1.Incident
-	43, // 35: p2pd.v1.Report.checks:type_name -> p2pd.v1.CheckRun
-	3,  // 36: p2pd.v1.ImagePull.outcome:type_name -> p2pd.v1.PullOutcome
-	41, // 37: p2pd.v1.ImagePull.blobs:type_name -> p2pd.v1.PulledBlob
-	4,  // 38: p2pd.v1.Incident.kind:type_name -> p2pd.v1.IncidentKind
-	44, // 39: p2pd.v1.CheckRun.findings:type_name -> p2pd.v1.CheckFinding
-	10, // 40: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	5,  // 41: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	8,  // 42: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	11, // 43: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	7,  // 44: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	9,  // 45: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	43, // [43:46] is the sub-list for method output_type
-	40, // [40:43] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	23, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	26, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	27, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	28, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	32, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	34, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	17, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
+	40, // 8: p2pd.v1.AttachRequest.report:type_name -> p2pd.v1.Report
+	33, // 9: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
+	11, // 10: p2pd.v1.AttachRequest.beat:type_name -> p2pd.v1.Beat
+	13, // 11: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
+	22, // 12: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	35, // 13: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	36, // 14: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	37, // 15: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	38, // 16: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	39, // 17: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	21, // 18: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	20, // 19: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	19, // 20: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	14, // 21: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
+	16, // 22: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
+	18, // 23: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
+	15, // 24: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 25: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	22, // 26: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	25, // 27: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	24, // 28: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	29, // 29: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	30, // 30: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	31, // 31: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 32: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 33: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	41, // 34: p2pd.v1.Report.pulls:type_name -> p2pd.v1.ImagePull
+	43, // 35: p2pd.v1.Report.incidents:type_name -> p2pd.v1.Incident
+	44, // 36: p2pd.v1.Report.checks:type_name -> p2pd.v1.CheckRun
+	3,  // 37: p2pd.v1.ImagePull.outcome:type_name -> p2pd.v1.PullOutcome
+	42, // 38: p2pd.v1.ImagePull.blobs:type_name -> p2pd.v1.PulledBlob
+	4,  // 39: p2pd.v1.Incident.kind:type_name -> p2pd.v1.IncidentKind
+	45, // 40: p2pd.v1.CheckRun.findings:type_name -> p2pd.v1.CheckFinding
+	10, // 41: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	5,  // 42: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	8,  // 43: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	12, // 44: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	7,  // 45: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	9,  // 46: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	44, // [44:47] is the sub-list for method output_type
+	41, // [41:44] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -3779,8 +3872,9 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*AttachRequest_PreheatReport)(nil),
 		(*AttachRequest_Report)(nil),
 		(*AttachRequest_Dispute)(nil),
+		(*AttachRequest_Beat)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[7].OneofWrappers = []any{
+	file_p2pd_v1_scheduler_proto_msgTypes[8].OneofWrappers = []any{
 		(*Decision_Introduce)(nil),
 		(*Decision_Part)(nil),
 		(*Decision_Grant)(nil),
@@ -3793,17 +3887,17 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_PreheatEnd)(nil),
 		(*Decision_Ticket)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[18].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[23].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[29].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[36].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[19].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[24].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[30].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
