@@ -35,14 +35,47 @@ func (b *bench) figure(name string, value float64, unit string) {
 	lab.Figure(b.out, "scheduler."+name, value, unit)
 }
 
+// figures are what is measured of a scheduler, and of a server that only answers.
+type figures struct {
+	p50, p99 float64 // ms
+	cpu      float64 // seconds, of the joins
+	bytes    float64 // of memory, a peer
+}
+
+// print says what f is, under a prefix.
+func (b *bench) print(prefix string, f figures) {
+	b.figure(prefix+"join_p50_ms", f.p50, "ms")
+	b.figure(prefix+"join_p99_ms", f.p99, "ms")
+	b.figure(prefix+"join_cpu_s", f.cpu, "seconds")
+	b.figure(prefix+"bytes_per_peer", f.bytes, "bytes")
+}
+
 func (b *bench) run(ctx context.Context) error {
-	daemon, err := b.lab.StartScheduler(ctx)
+	least, err := b.runBare(ctx)
+	if err != nil {
+		return fmt.Errorf("a server that only answers: %w", err)
+	}
+	b.print("bare_", least)
+	f, err := b.runScheduler(ctx)
 	if err != nil {
 		return err
 	}
+	b.print("", f)
+	b.figure("join_p99_over_bare", f.p99/least.p99, "ratio")
+	b.figure("join_cpu_over_bare", f.cpu/least.cpu, "ratio")
+	b.figure("bytes_per_peer_over_bare", f.bytes/least.bytes, "ratio")
+	return nil
+}
+
+// runScheduler measures the scheduler, and prints at once what no other server has.
+func (b *bench) runScheduler(ctx context.Context) (f figures, err error) {
+	daemon, err := b.lab.StartScheduler(ctx)
+	if err != nil {
+		return f, err
+	}
 	image, err := b.image()
 	if err != nil {
-		return err
+		return f, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	running, ctx := errgroup.WithContext(ctx)
@@ -50,29 +83,39 @@ func (b *bench) run(ctx context.Context) error {
 
 	empty, err := daemon.Usage()
 	if err != nil {
-		return err
+		return f, err
 	}
 	peers, err := b.attach(ctx, running, image)
 	if err != nil {
-		return err
+		return f, err
 	}
 	before, err := daemon.Usage()
 	if err != nil {
-		return err
+		return f, err
 	}
 	profiled := b.profileCPU(ctx, daemon)
 	waits, err := b.join(ctx, running, peers)
 	if err != nil {
-		return err
+		return f, err
 	}
 	joined, err := daemon.Usage()
 	if err != nil {
-		return err
+		return f, err
 	}
-	b.figure("join_p50_ms", percentile(waits, 50), "ms")
-	b.figure("join_p99_ms", percentile(waits, 99), "ms")
-	b.figure("join_cpu_s", (joined.CPU - before.CPU).Seconds(), "seconds")
+	f.p50, f.p99, f.cpu = percentile(waits, 50), percentile(waits, 99), (joined.CPU - before.CPU).Seconds()
+	if err := b.reporting(ctx, daemon, peers); err != nil {
+		return f, err
+	}
+	last, err := daemon.Usage()
+	if err != nil {
+		return f, err
+	}
+	f.bytes = float64(last.PeakRSS-empty.RSS) / float64(b.peers)
+	return f, errors.Join(profiled(), b.profileMemory(ctx, daemon))
+}
 
+// reporting measures the scheduler while all report once a second.
+func (b *bench) reporting(ctx context.Context, daemon *lab.Daemon, peers []*node) error {
 	fmt.Fprintf(b.log, "%v of reports once a second\n", b.steady)
 	if err := pause(ctx, b.steady/2); err != nil { // until what the crowd left is done
 		return err
@@ -95,8 +138,7 @@ func (b *bench) run(ctx context.Context) error {
 		lost += n.reattached()
 	}
 	b.figure("streams_lost", float64(lost), "count")
-	b.figure("bytes_per_peer", float64(last.PeakRSS-empty.RSS)/float64(b.peers), "bytes")
-	return errors.Join(profiled(), b.profileMemory(ctx, daemon))
+	return nil
 }
 
 // image is the layers that all join.
@@ -136,16 +178,12 @@ func (b *bench) attach(ctx context.Context, running *errgroup.Group, image []lay
 // waited for the first answer, in ms.
 func (b *bench) join(ctx context.Context, running *errgroup.Group, peers []*node) ([]float64, error) {
 	fmt.Fprintf(b.log, "they join %d layers within %v\n", b.layers, joinSpan)
-	order := rand.New(rand.NewPCG(1, 2)).Perm(len(peers))
-	began := time.Now()
-	for k, i := range order {
-		at := began.Add(joinSpan * time.Duration(k) / time.Duration(len(order)))
-		if err := pause(ctx, time.Until(at)); err != nil {
-			return nil, err
-		}
-		n := peers[i]
-		n.join()
-		running.Go(func() error { return n.report(ctx) })
+	err := spread(ctx, len(peers), func(i int) {
+		peers[i].join()
+		running.Go(func() error { return peers[i].report(ctx) })
+	})
+	if err != nil {
+		return nil, err
 	}
 	var waits []float64
 	for _, n := range peers {
@@ -155,6 +193,19 @@ func (b *bench) join(ctx context.Context, running *errgroup.Group, peers []*node
 		waits = append(waits, float64(n.waited)/float64(time.Millisecond))
 	}
 	return waits, nil
+}
+
+// spread calls f of 0 to n-1, in an order that is always the same, evenly over joinSpan.
+func spread(ctx context.Context, n int, f func(i int)) error {
+	began := time.Now()
+	for k, i := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+		at := began.Add(joinSpan * time.Duration(k) / time.Duration(n))
+		if err := pause(ctx, time.Until(at)); err != nil {
+			return err
+		}
+		f(i)
+	}
+	return nil
 }
 
 // pause waits, unless ctx ends.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -28,9 +29,23 @@ func (card) Accept([]byte) error { return nil }
 // Keep implements rpc.Pass.
 func (card) Keep() error { return nil }
 
+// newIdentity is a key, and what either end of a connection needs that proves it.
+func newIdentity() (crypto.PrivKey, *tls.Config, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	identity, err := libp2ptls.NewIdentity(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, _ := identity.ConfigForPeer("")
+	return key, config, nil
+}
+
 // newMember is a peer that the lab's scheduler lets in.
 func newMember(l *lab.Lab) (scheduler.PeerID, *rpc.Membership, error) {
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	key, config, err := newIdentity()
 	if err != nil {
 		return "", nil, err
 	}
@@ -38,15 +53,10 @@ func newMember(l *lab.Lab) (scheduler.PeerID, *rpc.Membership, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	identity, err := libp2ptls.NewIdentity(key)
-	if err != nil {
-		return "", nil, err
-	}
 	raw, err := l.Credential(id.String())
 	if err != nil {
 		return "", nil, err
 	}
-	config, _ := identity.ConfigForPeer("")
 	return scheduler.PeerID(id.String()), &rpc.Membership{
 		Certificate: config.Certificates[0], Scheduler: func(k any) bool { return l.Cluster().Equal(k) }, Pass: card(raw),
 	}, nil
