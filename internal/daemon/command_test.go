@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,6 +34,7 @@ func onLoopback(t *testing.T) []string {
 
 func TestExitCodes(t *testing.T) {
 	onLoopback := onLoopback(t)
+	key := filepath.Join(t.TempDir(), "cluster.key")
 	for _, tt := range []struct {
 		name   string
 		main   entry
@@ -41,7 +43,7 @@ func TestExitCodes(t *testing.T) {
 		stderr string
 	}{
 		{"ended by a signal", daemon.NodeMain, onLoopback, 0, "msg=stopped"},
-		{"scheduler ended by a signal", daemon.HubMain, []string{"--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen="}, 0, "msg=scheduling"},
+		{"scheduler ended by a signal", daemon.HubMain, []string{"--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=", "--membership-key-file=" + key}, 0, "msg=scheduling"},
 		{"could not run", daemon.NodeMain, append(onLoopback[:4:4], "--store-path=/dev/null/x"), 1, "p2pd: store.path: "},
 		{"unknown flag", daemon.NodeMain, []string{"--bogus"}, 2, "p2pd: unknown flag: --bogus"},
 		{"unknown command", daemon.HubMain, []string{"bogus"}, 2, `scheduler: unknown command "bogus"`},
