@@ -103,6 +103,11 @@ func (b *bench) runScheduler(ctx context.Context) (f figures, err error) {
 		return f, err
 	}
 	f.p50, f.p99, f.cpu = percentile(waits, 50), percentile(waits, 99), (joined.CPU - before.CPU).Seconds()
+	skipped, err := b.skipped(ctx, daemon)
+	if err != nil {
+		return f, err
+	}
+	b.figure("join_summaries_skipped", skipped, "count")
 	if err := b.reporting(ctx, daemon, peers); err != nil {
 		return f, err
 	}
@@ -120,6 +125,10 @@ func (b *bench) reporting(ctx context.Context, daemon *lab.Daemon, peers []*node
 	if err := pause(ctx, b.steady/2); err != nil { // until what the crowd left is done
 		return err
 	}
+	skipped, err := b.skipped(ctx, daemon)
+	if err != nil {
+		return err
+	}
 	first, err := daemon.Usage()
 	if err != nil {
 		return err
@@ -133,12 +142,26 @@ func (b *bench) reporting(ctx context.Context, daemon *lab.Daemon, peers []*node
 		return err
 	}
 	b.figure("cpu_cores_steady", (last.CPU-first.CPU).Seconds()/time.Since(began).Seconds(), "cores")
+	all, err := b.skipped(ctx, daemon)
+	if err != nil {
+		return err
+	}
+	b.figure("steady_summaries_skipped", all-skipped, "count")
 	lost := 0
 	for _, n := range peers {
 		lost += n.reattached()
 	}
 	b.figure("streams_lost", float64(lost), "count")
 	return nil
+}
+
+// skipped is how many summaries were left out so far because too much waited.
+func (b *bench) skipped(ctx context.Context, daemon *lab.Daemon) (float64, error) {
+	m, err := daemon.Metrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return m.Of("p2psched_summaries_skipped_total")
 }
 
 // image is the layers that all join.
