@@ -87,7 +87,8 @@ func TestForeign(t *testing.T) {
 				t.Errorf("%s of %s is for %v, want %v", name, filepath.Base(found[0]), f.Machine, want.machine)
 			}
 			f.Close()
-			if said := say(want.qemu, at, "--version"); !strings.HasPrefix(said, name+" version ") {
+			program := strings.TrimPrefix(name, "p2pd-") // as it calls itself
+			if said := say(want.qemu, at, "--version"); !strings.HasPrefix(said, program+" version ") {
 				t.Errorf("%s --version of %s says %q", name, filepath.Base(found[0]), said)
 			}
 		}
