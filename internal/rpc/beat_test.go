@@ -118,6 +118,7 @@ func TestASchedulerThatHangsIsGivenUp(t *testing.T) {
 }
 
 func testHanging(t *testing.T, addr string) {
+	t.Helper()
 	const every = 20 * time.Millisecond
 	l := forward(t, addr)
 	h := newHandler()

@@ -149,16 +149,24 @@ func TestDroppedPeerIsPartedAfterItsIntroduction(t *testing.T) {
 	}
 }
 
+// admitted is a server with room for so many events, and a peer's stream, which it
+// has let in. No loop runs.
+func admitted(t *testing.T, queued int) (*core, *Server, *stream) {
+	t.Helper()
+	c := newCore()
+	s := NewServer(ServerConfig{Core: c, EventQueue: queued})
+	st := s.newStream(scheduler.Peer{ID: "a"})
+	s.admit(st)
+	expect[scheduler.PeerUp](t, c)
+	return c, s, st
+}
+
 // While the brain is busy its queue fills up and streams are read no further;
 // nothing is lost and nothing overtakes.
 func TestBusyBrainHoldsPeersBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const queued, events = 2, 10
-		c := newCore()
-		s := NewServer(ServerConfig{Core: c, EventQueue: queued})
-		st := s.newStream(scheduler.Peer{ID: "a"})
-		s.admit(st)
-		expect[scheduler.PeerUp](t, c)
+		c, s, st := admitted(t, queued)
 		g := &script{}
 		for i := range events {
 			g.msgs = append(g.msgs, encodeEvent(scheduler.LeaseEnd{Lease: scheduler.LeaseID(i), Outcome: scheduler.Done}))
@@ -190,11 +198,7 @@ func TestBusyBrainLeavesOutWhatRepeatsItself(t *testing.T) {
 	told := func(p scheduler.Progress) scheduler.Event {
 		return scheduler.Summary{Peer: "a", Blobs: []scheduler.Progress{progress, p}}
 	}
-	c := newCore()
-	s := NewServer(ServerConfig{Core: c, EventQueue: queued})
-	st := s.newStream(scheduler.Peer{ID: "a"})
-	s.admit(st)
-	expect[scheduler.PeerUp](t, c)
+	c, s, st := admitted(t, queued)
 	g := &script{}
 	var want []scheduler.Event
 	for _, e := range []scheduler.Event{

@@ -21,11 +21,11 @@ import (
 
 // What gRPC and TLS alone take for as many peers is the least that any scheduler
 // behind them can. So a server that does nothing but answer is measured in the same
-// run: in a process of its own, with as many streams, each on a TLS connection that
-// proves a peer's identity, over which messages of the same size go at the same times.
+// run: in a process of its own, with as many streams, each on a TLS connection on which
+// both ends show a peer's certificate, and messages of the same size at the same times.
 
 const (
-	// bareEnv has the address at which a process is to be such a server.
+	// bareEnv has a process be such a server: its address, and the bytes of its answers.
 	bareEnv = "P2PD_BENCH_BARE"
 	// barePort is free beside the lab's scheduler.
 	barePort = 8088
@@ -34,27 +34,28 @@ const (
 	askPerLayer, answerPerLayer = 59, 239
 	// bareBuffer and bareWindow are those of p2pd's scheduler.
 	bareBuffer, bareWindow = 4 << 10, 64 << 10
-	bareCall               = "/bare.Bare/Ask"
 )
 
-// bareService answers whatever it is asked with as many bytes as it is told to first.
-var bareService = grpc.ServiceDesc{
-	ServiceName: "bare.Bare", HandlerType: (*any)(nil),
-	Streams: []grpc.StreamDesc{{StreamName: "Ask", ServerStreams: true, ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
-		size := new(wrapperspb.UInt32Value)
-		if err := s.RecvMsg(size); err != nil {
-			return err
-		}
-		answer := wrapperspb.Bytes(noise(int(size.GetValue())))
+// bareStream is the one call that such a server has.
+var bareStream = grpc.StreamDesc{StreamName: "Ask", ServerStreams: true, ClientStreams: true}
+
+const bareName = "bare.Bare"
+
+// bareService answers whatever it is asked. All streams share the answer: it counts as
+// memory of none.
+func bareService(answer *wrapperspb.BytesValue) *grpc.ServiceDesc {
+	stream := bareStream
+	stream.Handler = func(_ any, s grpc.ServerStream) error {
 		for {
-			if err := s.SendMsg(answer); err != nil {
-				return err
-			}
 			if err := s.RecvMsg(new(wrapperspb.BytesValue)); err != nil {
 				return err
 			}
+			if err := s.SendMsg(answer); err != nil {
+				return err
+			}
 		}
-	}}},
+	}
+	return &grpc.ServiceDesc{ServiceName: bareName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{stream}}
 }
 
 // noise is n bytes that no compression would shorten.
@@ -64,8 +65,13 @@ func noise(n int) []byte {
 	return b
 }
 
-// serveBare is such a server, until ctx ends.
-func serveBare(ctx context.Context, address string) error {
+// serveBare is such a server, as bareEnv says, until ctx ends.
+func serveBare(ctx context.Context, spec string) error {
+	var address string
+	var size int
+	if _, err := fmt.Sscan(spec, &address, &size); err != nil {
+		return fmt.Errorf("%s=%q: %w", bareEnv, spec, err)
+	}
 	_, config, err := newIdentity()
 	if err != nil {
 		return err
@@ -80,7 +86,7 @@ func serveBare(ctx context.Context, address string) error {
 		grpc.ReadBufferSize(bareBuffer), grpc.WriteBufferSize(bareBuffer),
 		grpc.StaticStreamWindowSize(bareWindow), grpc.StaticConnWindowSize(bareWindow),
 	)
-	g.RegisterService(&bareService, nil)
+	g.RegisterService(bareService(wrapperspb.Bytes(noise(size))), nil)
 	defer context.AfterFunc(ctx, g.Stop)()
 	return g.Serve(l)
 }
@@ -92,7 +98,7 @@ type barePeer struct {
 }
 
 // attachBare opens a stream, and waits until it is answered once.
-func (b *bench) attachBare(ctx context.Context, address string) (*barePeer, error) {
+func attachBare(ctx context.Context, address string) (*barePeer, error) {
 	_, config, err := newIdentity()
 	if err != nil {
 		return nil, err
@@ -101,16 +107,16 @@ func (b *bench) attachBare(ctx context.Context, address string) (*barePeer, erro
 	if err != nil {
 		return nil, err
 	}
-	stream, err := conn.NewStream(ctx, &bareService.Streams[0], bareCall, grpc.WaitForReady(true))
+	stream, err := conn.NewStream(ctx, &bareStream, "/"+bareName+"/"+bareStream.StreamName, grpc.WaitForReady(true))
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	p := &barePeer{conn, stream}
-	return p, p.ask(wrapperspb.UInt32(uint32(b.layers * answerPerLayer)))
+	return p, p.ask(new(wrapperspb.BytesValue))
 }
 
 // ask sends a message and waits for the answer.
-func (p *barePeer) ask(m any) error {
+func (p *barePeer) ask(m *wrapperspb.BytesValue) error {
 	if err := p.stream.SendMsg(m); err != nil {
 		return err
 	}
@@ -165,7 +171,7 @@ func (b *bench) crowd(ctx context.Context, address string) ([]*barePeer, error) 
 			break
 		}
 		opening.Go(func() error {
-			p, err := b.attachBare(ctx, address)
+			p, err := attachBare(ctx, address)
 			if p != nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -201,7 +207,7 @@ func (b *bench) startBare(ctx context.Context) (*lab.Process, string, error) {
 	}
 	at := b.lab.Net.Scheduler
 	address := at.At(barePort)
-	server, err := b.lab.Start(at, lab.Spec{Name: "bare", Args: []string{self}, Env: []string{bareEnv + "=" + address}})
+	server, err := b.lab.Start(at, lab.Spec{Name: "bare", Args: []string{self}, Env: []string{fmt.Sprintf("%s=%s %d", bareEnv, address, b.layers*answerPerLayer)}})
 	if err != nil {
 		return nil, "", err
 	}

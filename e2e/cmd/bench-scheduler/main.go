@@ -24,8 +24,8 @@ import (
 
 func main() {
 	lab.Main("bench-scheduler", func(ctx context.Context) error {
-		if address, ok := os.LookupEnv(bareEnv); ok {
-			return serveBare(ctx, address)
+		if spec, ok := os.LookupEnv(bareEnv); ok {
+			return serveBare(ctx, spec)
 		}
 		return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	})

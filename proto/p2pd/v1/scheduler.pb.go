@@ -766,8 +766,8 @@ func (*Beat) Descriptor() ([]byte, []int) {
 }
 
 // AttachResponse carries decisions for the stream's peer, in their order:
-// all that had gathered when it was sent, none where only a Beat asked for it. To meet the same neighbours in all
-// layers of an image, their addresses are there once.
+// all that had gathered when it was sent, none where only a Beat asked for it. To
+// meet the same neighbours in all layers of an image, their addresses are there once.
 type AttachResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Decisions     []*Decision            `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`

@@ -36,8 +36,9 @@ const (
 type SchedulerServiceClient interface {
 	// Attach is one peer's stream for all its blobs. The first message must be
 	// a Hello; the scheduler sends the response's headers once it has let the
-	// peer in, in p2pd-scheduler its name if there are others, and in p2pd-takes what
-	// it understands beyond what every scheduler does (see Summary). A second stream of the same peer ends the first.
+	// peer in: in p2pd-scheduler its name if there are others, and in p2pd-takes what
+	// it understands beyond what every scheduler does (see Summary and Beat). A
+	// second stream of the same peer ends the first.
 	// When the stream ends the peer has left all swarms.
 	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error)
 	// Vouch tells what registries showed the caller without any credential, so
@@ -96,8 +97,9 @@ func (c *schedulerServiceClient) Recall(ctx context.Context, in *RecallRequest, 
 type SchedulerServiceServer interface {
 	// Attach is one peer's stream for all its blobs. The first message must be
 	// a Hello; the scheduler sends the response's headers once it has let the
-	// peer in, in p2pd-scheduler its name if there are others, and in p2pd-takes what
-	// it understands beyond what every scheduler does (see Summary). A second stream of the same peer ends the first.
+	// peer in: in p2pd-scheduler its name if there are others, and in p2pd-takes what
+	// it understands beyond what every scheduler does (see Summary and Beat). A
+	// second stream of the same peer ends the first.
 	// When the stream ends the peer has left all swarms.
 	Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error
 	// Vouch tells what registries showed the caller without any credential, so
