@@ -13,6 +13,8 @@ const (
 	// would take five times as long, and so would the first of a layer.
 	NodeFetches = 8
 	minFetches  = 2
+	// maxEarly bounds what Pace.Early adds to both.
+	maxEarly = 4
 	// AheadFetches bounds the pieces under way to a node, those that readers
 	// wait for included, for one more to be asked for that nobody waits for
 	// yet. That is few enough to leave the line to a reader's full six, and
@@ -35,9 +37,9 @@ const (
 )
 
 // MayFetch reports whether a download with so many pieces under way, at a node
-// with so many over all, may ask for one more.
-func MayFetch(download, node int) bool {
-	return download < minFetches || download < MaxFetches && node < NodeFetches
+// with so many over all, may ask for one more. early is what Pace.Early says.
+func MayFetch(download, node, early int) bool {
+	return download < minFetches || download < MaxFetches+early && node < NodeFetches+early
 }
 
 // MayFetchAhead reports whether a node with so many pieces under way that nobody

@@ -1,47 +1,81 @@
 package choice
 
 import (
+	"math"
 	"slices"
 	"time"
 )
 
 const (
-	// paceSamples is how many transfers the rolling median looks back on.
+	// paceSamples is how many transfers the rolling quantiles look back on.
 	paceSamples = 33
-	// paceMin is how many it needs before it says anything.
+	// paceMin is how many they need before they say anything.
 	paceMin = 5
 )
 
-// Pace is the rolling median of how long a node's piece transfers take, over
-// all downloads. The zero value is ready.
+// Pace is how long a node's piece transfers take, over all downloads. The zero
+// value is ready.
 type Pace struct {
-	samples []float64 // seconds a byte, a ring
-	next    int
-	median  float64
+	perByte ring // seconds
+	lead    ring // seconds until the first byte
 }
 
 // Observe adds one transfer of n bytes.
 func (p *Pace) Observe(n int64, took time.Duration) {
-	if n <= 0 {
-		return
+	if n > 0 {
+		p.perByte.add(took.Seconds() / float64(n))
 	}
-	s := took.Seconds() / float64(n)
-	if len(p.samples) < paceSamples {
-		p.samples = append(p.samples, s)
-	} else {
-		p.samples[p.next] = s
-		p.next = (p.next + 1) % paceSamples
-	}
-	var sorted [paceSamples]float64
-	k := copy(sorted[:], p.samples)
-	slices.Sort(sorted[:k])
-	p.median = sorted[k/2]
 }
 
-// Expect is how long n bytes usually take; false while too little is known.
+// ObserveLead adds how long a neighbour's first byte took from the request on.
+func (p *Pace) ObserveLead(took time.Duration) { p.lead.add(took.Seconds()) }
+
+// Expect is how long n bytes usually take, the median; false while too little is
+// known.
 func (p *Pace) Expect(n int64) (time.Duration, bool) {
-	if len(p.samples) < paceMin {
+	s, ok := p.perByte.quantile(1, 2)
+	return time.Duration(s * float64(n) * float64(time.Second)), ok
+}
+
+// Early is how many more pieces of n bytes than MaxFetches may be under way,
+// because so many are not under way yet: their requests are, or the news of what
+// there is to ask for, each for about as long as a first byte takes. Of these
+// times the lower quartile counts, since in others a child waited for its slot.
+func (p *Pace) Early(n int64) int {
+	lead, ok := p.lead.quantile(1, 4)
+	perByte, known := p.perByte.quantile(1, 2)
+	flow := perByte*float64(n) - lead
+	switch {
+	case !ok || !known:
+		return 0
+	case flow <= 0:
+		return maxEarly
+	}
+	return int(min(maxEarly, math.Round(2*MaxFetches*lead/flow)))
+}
+
+// ring holds the last paceSamples numbers.
+type ring struct {
+	samples []float64
+	next    int
+	sorted  []float64
+}
+
+func (r *ring) add(x float64) {
+	if len(r.samples) < paceSamples {
+		r.samples = append(r.samples, x)
+	} else {
+		r.samples[r.next] = x
+		r.next = (r.next + 1) % paceSamples
+	}
+	r.sorted = append(r.sorted[:0], r.samples...)
+	slices.Sort(r.sorted)
+}
+
+// quantile is the one of k in of, false while there are few numbers.
+func (r *ring) quantile(k, of int) (float64, bool) {
+	if len(r.sorted) < paceMin {
 		return 0, false
 	}
-	return time.Duration(p.median * float64(n) * float64(time.Second)), true
+	return r.sorted[len(r.sorted)*k/of], true
 }

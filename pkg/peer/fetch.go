@@ -104,7 +104,7 @@ func (d *download) mayFetch() bool {
 	if d.givesWay() {
 		return false // the next tick looks again
 	}
-	return choice.MayFetch(len(d.fetches), int(d.p.fetching.Load()))
+	return choice.MayFetch(len(d.fetches), int(d.p.fetching.Load()), d.p.pace.early(d.layout.PieceSize()))
 }
 
 // front is the first piece that the slowest reader still waits for.
@@ -160,6 +160,7 @@ func (d *download) transfer(ctx context.Context, f *fetch, from scheduler.Peer, 
 		return err
 	}
 	defer body.Close()
+	d.p.pace.observeLead(time.Since(f.started))
 	if f.hedge { // it does deliver: the slow one makes way for it
 		d.post(func() { d.yield(f) })
 	}

@@ -10,20 +10,32 @@ import (
 
 // pace is choice.Pace for goroutines. The zero value is ready.
 type pace struct {
-	mu     sync.Mutex // guards what follows
-	median choice.Pace
+	mu   sync.Mutex // guards what follows
+	pace choice.Pace
 }
 
 func (p *pace) observe(n int64, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.median.Observe(n, took)
+	p.pace.Observe(n, took)
+}
+
+func (p *pace) observeLead(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace.ObserveLead(took)
+}
+
+func (p *pace) early(n int64) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pace.Early(n)
 }
 
 func (p *pace) expect(n int64) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.median.Expect(n)
+	return p.pace.Expect(n)
 }
 
 const (

@@ -34,6 +34,7 @@ type fetch struct {
 	length  int64
 	hedge   bool
 	started int64
+	lead    time.Duration // until the first byte is here
 	moved   int64
 	bytes   int64
 	ended   bool
@@ -73,7 +74,9 @@ func (d *download) startFetches() {
 	}
 }
 
-func (d *download) mayFetch() bool { return choice.MayFetch(len(d.fetches), d.n.fetching) }
+func (d *download) mayFetch() bool {
+	return choice.MayFetch(len(d.fetches), d.n.fetching, d.n.pace.Early(d.layout.PieceSize()))
+}
 
 func (d *download) startFetch(i int, e *edge, hedge bool) {
 	w := d.n.w
@@ -129,6 +132,7 @@ func (f *fetch) ask(w *world, o *node) {
 func (f *fetch) begin() {
 	w, o, n := f.d.n.w, f.from.other, f.d.n
 	f.slot = true
+	f.lead = f.d.since(f.started) + w.away(o, n)
 	f.flow = flow{from: &o.out, down: &n.down, left: f.length, chunk: max(f.length/chunksPerPiece, minChunk), sink: f}
 	if o.zone != n.zone {
 		f.flow.via = [2]*link{&w.zones[o.zone].out, &w.zones[n.zone].in}
@@ -168,6 +172,7 @@ func (f *fetch) arrivedWell() {
 	}
 	f.from.delivered += f.length
 	d.n.pace.Observe(f.length, time.Duration(w.now-f.started))
+	d.n.pace.ObserveLead(f.lead)
 	for _, o := range slices.Clone(d.fetches) {
 		if o.piece == f.piece {
 			o.end()
