@@ -127,7 +127,10 @@ func drawEvent(t *rapid.T) scheduler.Event {
 
 func drawDecision(t *rapid.T) scheduler.Decision {
 	d, why := drawDigest.Draw(t, "digest"), rapid.StringN(0, -1, maxReason).Draw(t, "reason")
-	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	case 11:
+		ms := rapid.Int64Range(scheduler.SummaryEvery.Milliseconds(), scheduler.MaxSummaryEvery.Milliseconds()).Draw(t, "ms")
+		return scheduler.SummaryInterval{To: "me", Every: time.Duration(ms) * time.Millisecond, Reason: why}
 	case 10:
 		signed := rapid.SliceOfN(rapid.Byte(), 1, member.MaxTicket).Draw(t, "signed")
 		return scheduler.Ticket{To: "me", Digest: d, Signed: signed, Reason: why}

@@ -38,6 +38,10 @@ func encodeDecision(d scheduler.Decision, place func([]scheduler.Peer) []uint32)
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: &p2pdv1.Wait{
 			Digest: d.Digest[:], ForMs: min(d.For, maxWait).Milliseconds(), Reason: encodeReason(d.Reason),
 		}}}
+	case scheduler.SummaryInterval:
+		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_SummaryInterval{SummaryInterval: &p2pdv1.SummaryInterval{
+			EveryMs: d.Every.Milliseconds(), Reason: encodeReason(d.Reason),
+		}}}
 	case scheduler.Ticket:
 		return &p2pdv1.Decision{Decision: &p2pdv1.Decision_Ticket{Ticket: &p2pdv1.Ticket{
 			Digest: d.Digest[:], Ticket: d.Signed, Reason: encodeReason(d.Reason),
@@ -87,6 +91,10 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		w, err := decodeWait(d.Wait)
 		w.To = to
 		return orError[scheduler.Decision](w, malformed("wait", err))
+	case *p2pdv1.Decision_SummaryInterval:
+		i, err := decodeSummaryInterval(d.SummaryInterval)
+		i.To = to
+		return orError[scheduler.Decision](i, malformed("summary_interval", err))
 	case *p2pdv1.Decision_Ticket:
 		t, err := decodeTicket(d.Ticket)
 		t.To = to
@@ -116,6 +124,16 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 		return orError[scheduler.Decision](p, malformed("preheat_end", err))
 	}
 	return nil, nil
+}
+
+func decodeSummaryInterval(m *p2pdv1.SummaryInterval) (d scheduler.SummaryInterval, err error) {
+	ms := m.GetEveryMs()
+	if least, most := scheduler.SummaryEvery.Milliseconds(), scheduler.MaxSummaryEvery.Milliseconds(); ms < least || ms > most {
+		return d, bad("every_ms", "%d, %d to %d are allowed", ms, least, most)
+	}
+	d.Every = time.Duration(ms) * time.Millisecond
+	d.Reason, err = decodeReason(m.GetReason())
+	return d, err
 }
 
 func decodeTicket(m *p2pdv1.Ticket) (d scheduler.Ticket, err error) {

@@ -132,27 +132,32 @@ func TestMalformedDecisions(t *testing.T) {
 	wait := func(w *p2pdv1.Wait) *p2pdv1.AttachResponse {
 		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_Wait{Wait: w}})
 	}
+	interval := func(ms int64) *p2pdv1.AttachResponse {
+		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_SummaryInterval{SummaryInterval: &p2pdv1.SummaryInterval{EveryMs: ms}}})
+	}
 	for field, m := range map[string]*p2pdv1.AttachResponse{
-		"introduce.digest":      introduce(nil),
-		"introduce.size":        introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
-		"introduce.share_index": introduce(&p2pdv1.Introduce{Digest: good, ShareIndex: 2, ShareOf: 2}),
-		"introduce.peers:":      introduce(&p2pdv1.Introduce{Digest: good, Peers: make([]uint32, maxPeers+1)}),
-		"introduce.peers[1]":    introduce(&p2pdv1.Introduce{Digest: good, Peers: []uint32{0, 1}}, &p2pdv1.Peer{Id: "x"}),
-		"peers[0].id":           introduce(&p2pdv1.Introduce{Digest: good}, &p2pdv1.Peer{}),
-		"response.decisions":    {Decisions: make([]*p2pdv1.Decision, maxDecisions+1)},
-		"response.peers":        {Peers: make([]*p2pdv1.Peer, maxTable+1)},
-		"introduce.reason":      introduce(&p2pdv1.Introduce{Digest: good, Reason: strings.Repeat("x", maxReason+1)}),
-		"part.digest":           part(nil),
-		"part.peers:":           part(&p2pdv1.Part{Digest: good, Peers: make([]string, maxPeers+1)}),
-		"part.peers[1]":         part(&p2pdv1.Part{Digest: good, Peers: []string{"x", ""}}),
-		"grant.digest":          grant(nil),
-		"grant.first":           grant(&p2pdv1.Grant{Digest: good, First: 2, End: 1, Whole: true}),
-		"grant.first: ":         grant(&p2pdv1.Grant{Digest: good, First: 2, End: 2}),
-		"grant.end":             grant(&p2pdv1.Grant{Digest: good, End: piece.MaxPieces + 1}),
-		"revoke.digest":         revoke(nil),
-		"wait.digest":           wait(nil),
-		"wait.for_ms":           wait(&p2pdv1.Wait{Digest: good, ForMs: -1}),
-		"wait.for_ms: ":         wait(&p2pdv1.Wait{Digest: good, ForMs: maxWait.Milliseconds() + 1}),
+		"summary_interval.every_ms":   interval(999),
+		"summary_interval.every_ms: ": interval(8001),
+		"introduce.digest":            introduce(nil),
+		"introduce.size":              introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
+		"introduce.share_index":       introduce(&p2pdv1.Introduce{Digest: good, ShareIndex: 2, ShareOf: 2}),
+		"introduce.peers:":            introduce(&p2pdv1.Introduce{Digest: good, Peers: make([]uint32, maxPeers+1)}),
+		"introduce.peers[1]":          introduce(&p2pdv1.Introduce{Digest: good, Peers: []uint32{0, 1}}, &p2pdv1.Peer{Id: "x"}),
+		"peers[0].id":                 introduce(&p2pdv1.Introduce{Digest: good}, &p2pdv1.Peer{}),
+		"response.decisions":          {Decisions: make([]*p2pdv1.Decision, maxDecisions+1)},
+		"response.peers":              {Peers: make([]*p2pdv1.Peer, maxTable+1)},
+		"introduce.reason":            introduce(&p2pdv1.Introduce{Digest: good, Reason: strings.Repeat("x", maxReason+1)}),
+		"part.digest":                 part(nil),
+		"part.peers:":                 part(&p2pdv1.Part{Digest: good, Peers: make([]string, maxPeers+1)}),
+		"part.peers[1]":               part(&p2pdv1.Part{Digest: good, Peers: []string{"x", ""}}),
+		"grant.digest":                grant(nil),
+		"grant.first":                 grant(&p2pdv1.Grant{Digest: good, First: 2, End: 1, Whole: true}),
+		"grant.first: ":               grant(&p2pdv1.Grant{Digest: good, First: 2, End: 2}),
+		"grant.end":                   grant(&p2pdv1.Grant{Digest: good, End: piece.MaxPieces + 1}),
+		"revoke.digest":               revoke(nil),
+		"wait.digest":                 wait(nil),
+		"wait.for_ms":                 wait(&p2pdv1.Wait{Digest: good, ForMs: -1}),
+		"wait.for_ms: ":               wait(&p2pdv1.Wait{Digest: good, ForMs: maxWait.Milliseconds() + 1}),
 	} {
 		d, err := decodeDecisions("me", m)
 		if d != nil || !errors.Is(err, errMalformed) || !strings.Contains(err.Error(), ": "+field) {

@@ -85,6 +85,7 @@ func wireDecisions() map[string]scheduler.Decision {
 		"part":       scheduler.Part{To: "me", Digest: d, Peers: []scheduler.PeerID{"other"}, Reason: "why"},
 		"grant":      scheduler.Grant{To: "me", Digest: d, Reason: "why", Lease: scheduler.Lease{ID: 7, Pieces: piece.Range{First: 1, End: 3}, Whole: true}},
 		"wait":       scheduler.Wait{To: "me", Digest: d, For: 250 * time.Millisecond, Reason: "why"},
+		"interval":   scheduler.SummaryInterval{To: "me", Every: 4 * time.Second, Reason: "why"},
 		"roster":     scheduler.Roster{To: "me", Self: "a.example:7310", Names: []string{"a.example:7310", "b.example:7310"}, Reason: "why"},
 		"shun":       scheduler.Shun{To: "me", Peer: "other", For: time.Minute, Reason: "why"},
 		"dated shun": scheduler.Shun{To: "me", Peer: "other", At: time.Unix(1, 5).UTC(), Reason: "why"},

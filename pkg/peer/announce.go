@@ -30,6 +30,7 @@ func (p *Peer) Attached(s Scheduler) {
 	p.mu.Lock()
 	p.sched, p.unsaid = s, nil
 	p.mu.Unlock()
+	p.interval.every.Store(0)
 	p.Moved(func(piece.Digest) bool { return true })
 }
 

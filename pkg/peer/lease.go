@@ -56,7 +56,8 @@ func (d *download) underLease() (held []scheduler.Lease) {
 
 // granted begins to read what the scheduler leased to this peer.
 func (d *download) granted(g scheduler.Grant) {
-	d.schedulerUp, d.unanswered = true, time.Time{}
+	d.schedulerUp = true
+	d.spokenOf()
 	d.noteLease(g)
 	if d.ref.Source == nil || d.ended || d.partial.on || d.ahead.on.Load() { // or it was given to an earlier download
 		d.endLease(g.Lease.ID, scheduler.Failed, 0)

@@ -55,7 +55,8 @@ type neighbour struct {
 
 // introduced takes the scheduler's word on new neighbours and the size.
 func (d *download) introduced(dec scheduler.Introduce) {
-	d.schedulerUp, d.partial.met, d.unanswered = true, true, time.Time{}
+	d.schedulerUp, d.partial.met = true, true
+	d.spokenOf()
 	d.share = choice.Share(dec.Share)
 	if d.picker != nil {
 		d.picker.Share = d.share

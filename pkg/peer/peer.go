@@ -66,7 +66,8 @@ type Peer struct {
 	arrived atomic.Int64
 
 	// begun says that a download has after the peer was idle.
-	begun chan struct{}
+	begun    chan struct{}
+	interval interval
 
 	ctx    context.Context // ends with Run; parent of all downloads
 	cancel context.CancelFunc
@@ -111,11 +112,12 @@ func (p *Peer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-p.begun:
+			p.interval.begin(time.Now())
 			due.Reset(firstSummary())
 		case <-due.C:
 			due.Reset(summaryEvery)
 			p.announceMore()
-			p.summarise(ctx)
+			p.summarise(ctx, p.interval.over(time.Now()))
 		case <-ctx.Done():
 			p.mu.Lock()
 			p.closed = true
@@ -195,6 +197,8 @@ func (p *Peer) Decide(dec scheduler.Decision) {
 		if d := p.running(dec.Digest); d != nil {
 			d.post(func() { d.told(dec, time.Now()) })
 		}
+	case scheduler.SummaryInterval:
+		p.interval.every.Store(int64(dec.Every))
 	case scheduler.Ticket:
 		p.ticketed(dec)
 	}

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -10,9 +11,14 @@ import (
 
 // What the scheduler is told of downloads: that they are in the swarm, and how they fare.
 
-// summaryEvery is how often the scheduler hears of running downloads.
-// It only needs to see trends; HAVE goes from peer to peer.
-const summaryEvery = time.Second
+// summaryEvery is how often the scheduler hears of running downloads, unless it
+// asked for less. It only needs to see trends; HAVE goes from peer to peer.
+const summaryEvery = scheduler.SummaryEvery
+
+// joinWait is how long a download waits for an answer to its Join before it is told
+// of in summaries all the same. A scheduler that has not come to the Join yet, of a
+// crowd that came at once, has better things to do.
+const joinWait = 5 * time.Second
 
 // firstSummary is when it first hears of one that begins on an idle peer. What
 // it takes to see that peers bring too little is bounded by that, so it is not
@@ -99,6 +105,14 @@ func (d *download) progress() scheduler.Progress {
 	return p
 }
 
+// spokenOf notes that the scheduler speaks of this download.
+func (d *download) spokenOf() { d.unanswered, d.spoken = time.Time{}, time.Now() }
+
+// awaitsAnswer reports whether the scheduler has yet to answer the last Join.
+func (d *download) awaitsAnswer(now time.Time) bool {
+	return d.spoken.Before(d.joined) && now.Sub(d.joined) < joinWait
+}
+
 // report sends progress at once, out of turn.
 func (d *download) report(stalled bool) {
 	p := d.progress()
@@ -106,15 +120,49 @@ func (d *download) report(stalled bool) {
 	d.p.tell(scheduler.Summary{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Progress{p}})
 }
 
-// summarise sends one Summary of all running downloads.
-func (p *Peer) summarise(ctx context.Context) {
+// interval is when the scheduler is to hear of all running downloads. Peer.Run alone
+// uses it, but for every.
+type interval struct {
+	every atomic.Int64 // as the scheduler asked, a time.Duration; 0: summaryEvery
+	since time.Time    // when it began
+	part  float64      // of every that this one lasts
+}
+
+// begin starts the first interval of downloads that begin on an idle peer. It lasts
+// any part of the others, so that a crowd that begins at once reports evenly.
+func (i *interval) begin(now time.Time) { i.since, i.part = now, rand.Float64() }
+
+// over reports whether one is over, and then begins the next. It is asked each
+// summaryEvery.
+func (i *interval) over(now time.Time) bool {
+	every := time.Duration(i.every.Load())
+	most := time.Duration(float64(every)*i.part) - summaryEvery/2 // it is asked sooner or later than on the dot
+	if every > summaryEvery && now.Sub(i.since) < most {
+		return false
+	}
+	i.since, i.part = now, 1
+	return true
+}
+
+// summarise sends one Summary of all running downloads, or of those with leases
+// alone.
+func (p *Peer) summarise(ctx context.Context, all bool) {
 	var blobs []scheduler.Progress
 	for _, d := range p.all() {
-		reply := make(chan scheduler.Progress, 1)
-		d.post(func() { reply <- d.progress() })
+		reply := make(chan *scheduler.Progress, 1)
+		d.post(func() {
+			if !all && len(d.underLease()) == 0 || d.awaitsAnswer(time.Now()) {
+				reply <- nil
+				return
+			}
+			pr := d.progress()
+			reply <- &pr
+		})
 		select {
 		case pr := <-reply:
-			blobs = append(blobs, pr)
+			if pr != nil {
+				blobs = append(blobs, *pr)
+			}
 		case <-d.stopping:
 		case <-ctx.Done():
 			return
@@ -124,6 +172,8 @@ func (p *Peer) summarise(ctx context.Context) {
 		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
 	}
 	p.mu.Lock()
-	p.idle = len(p.downloads) == 0
+	if p.idle = len(p.downloads) == 0; p.idle {
+		p.interval.every.Store(0) // the scheduler goes by that, too
+	}
 	p.mu.Unlock()
 }

@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,24 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// summaries is a scheduler that decides nothing and notes when it is told of
-// running downloads, but for calls for help.
-type summaries struct{ at []time.Time }
+// summaries is a scheduler that knows nobody, says so unless it is mute, and notes
+// when it is told of running downloads, but for calls for help.
+type summaries struct {
+	p    *peer.Peer
+	mute bool
+	at   []time.Time
+}
 
 func (s *summaries) Send(e scheduler.Event) {
-	if e, ok := e.(scheduler.Summary); ok && !e.Blobs[0].Stalled {
-		s.at = append(s.at, time.Now())
+	switch e := e.(type) {
+	case scheduler.Join:
+		if !s.mute {
+			s.p.Decide(scheduler.Introduce{To: "me", Digest: e.Blobs[0].Digest, Size: scheduler.SizeUnknown})
+		}
+	case scheduler.Summary:
+		if !e.Blobs[0].Stalled {
+			s.at = append(s.at, time.Now())
+		}
 	}
 }
 
@@ -32,7 +44,7 @@ func TestTheFirstSummaryIsDueAWhileAfterTheBeginning(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- p.Run(ctx) }()
-			s := &summaries{}
+			s := &summaries{p: p}
 			p.Attached(s)
 			time.Sleep(idle)
 
@@ -58,4 +70,110 @@ func TestTheFirstSummaryIsDueAWhileAfterTheBeginning(t *testing.T) {
 			}
 		})
 	}
+}
+
+// reporter is a peer with one download, of which nothing comes but what src gives,
+// and the summaries that it sent.
+type reporter struct {
+	*peer.Peer
+	said *summaries
+	ref  peer.Ref
+}
+
+// reports runs f beside such a peer, in a bubble of its own.
+func reports(t *testing.T, src peer.Source, f func(t *testing.T, p reporter)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := reporter{
+			Peer: peer.New(peer.Config{Self: scheduler.Peer{ID: "me"}, Store: storetest.NewMemory(0)}),
+			ref:  peer.Ref{Digest: piece.Sum([]byte("wanted")), Size: 8 << 20, Source: src},
+		}
+		p.said = &summaries{p: p.Peer}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		p.Attached(p.said)
+		f(t, p)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// pull has a client want the blob for a while, and returns how many summaries of it
+// there were.
+func (p reporter) pull(t *testing.T, length time.Duration, told ...scheduler.Decision) int {
+	t.Helper()
+	c, err := p.Open(t.Context(), p.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(p.said.at)
+	for _, d := range told {
+		p.Decide(d)
+	}
+	time.Sleep(length)
+	synctest.Wait()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	n := len(p.said.at) - before
+	time.Sleep(time.Minute) // nobody wants it any more
+	return n
+}
+
+// A scheduler of many hears of each less often, for as long as there is something
+// to hear.
+func TestSummariesComeAsOftenAsAsked(t *testing.T) {
+	reports(t, nil, func(t *testing.T, p reporter) {
+		every := scheduler.SummaryInterval{To: "me", Every: 4 * time.Second}
+		if n := p.pull(t, 20*time.Second+time.Second/2, every); n < 5 || n > 6 {
+			t.Errorf("%d summaries in 20 s at one in 4 s, want 5 or 6", n)
+		}
+		if n := p.pull(t, 20*time.Second+time.Second/2); n < 20 {
+			t.Errorf("%d summaries in 20 s of a pull later on, want one a second", n)
+		}
+	})
+}
+
+// A scheduler that has not come to a Join yet is not told how the download fares; one
+// that never answers is, after a while.
+func TestSummariesWaitForTheAnswer(t *testing.T) {
+	reports(t, nil, func(t *testing.T, p reporter) {
+		p.said.mute = true
+		if n := p.pull(t, 4*time.Second+time.Second/2); n > 0 {
+			t.Errorf("%d summaries in 4 s without an answer, want none", n)
+		}
+		if n := p.pull(t, 9*time.Second+time.Second/2); n < 4 || n > 5 {
+			t.Errorf("%d summaries in 9 s without an answer, want those of the last 4", n)
+		}
+	})
+}
+
+// drip is an origin that gives a byte now and then.
+type drip struct{}
+
+func (drip) Host() string                        { return "origin.test" }
+func (drip) Stat(context.Context) (int64, error) { return 8 << 20, nil }
+func (drip) Read(context.Context, int64, int64) (io.ReadCloser, int64, error) {
+	return io.NopCloser(dripping{}), 8 << 20, nil
+}
+
+type dripping struct{}
+
+func (dripping) Read(p []byte) (int, error) {
+	time.Sleep(500 * time.Millisecond)
+	return copy(p, "x"), nil
+}
+
+// A lease is another matter: it is taken back if the scheduler hears nothing of it.
+func TestALeaseIsToldOfEachSecond(t *testing.T) {
+	reports(t, drip{}, func(t *testing.T, p reporter) {
+		n := p.pull(t, 10*time.Second+time.Second/2,
+			scheduler.SummaryInterval{To: "me", Every: 8 * time.Second},
+			scheduler.Grant{To: "me", Digest: p.ref.Digest, Lease: scheduler.Lease{ID: 1, Pieces: piece.Range{First: 0, End: 4}}})
+		if n < 10 {
+			t.Errorf("%d summaries in 10 s of reading under a lease, want one a second", n)
+		}
+	})
 }

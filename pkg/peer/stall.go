@@ -124,7 +124,7 @@ func (d *download) patienceNow(now time.Time) time.Duration {
 
 // told takes the scheduler's word that what is missing is on its way.
 func (d *download) told(dec scheduler.Wait, now time.Time) {
-	d.unanswered = time.Time{}
+	d.spokenOf()
 	d.note(journal.Waiting, "the scheduler asks for patience: %s", dec.Reason)
 	d.waitUntil = now.Add(dec.For)
 	d.board.promised.Store(now.UnixNano())

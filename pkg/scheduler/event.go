@@ -79,8 +79,9 @@ type Leave struct {
 	Digest piece.Digest
 }
 
-// Summary is what a peer tells about its running downloads once a second,
-// and at once when it learns a size, stalls, or completes.
+// Summary is what a peer tells about its running downloads every SummaryEvery, or
+// as often as a SummaryInterval says, and at once when it learns a size, stalls, or
+// completes.
 type Summary struct {
 	Peer  PeerID
 	Blobs []Progress

@@ -2,14 +2,14 @@ package scheduler
 
 import "time"
 
-// What nodes tell of bytes that they have from peers, once a second, and what
+// What nodes tell of bytes that they have from peers, again and again, and what
 // follows from it: how fast peers feed a node, and whether they feed others.
 const (
 	// intakeWindow is for how long at least a node's bytes are counted for its
-	// rate. Summaries come once a second.
+	// rate. Summaries come once a second, or less often.
 	intakeWindow = 700 * time.Millisecond
-	// quiet is how long a node tells nothing that wants nothing.
-	quiet = 2 * time.Second
+	// quiet is how many times its interval a node tells nothing that wants nothing.
+	quiet = 2
 	// othersFedFor is how long ago it may be that another node was fed for peers
 	// to be busy with others.
 	othersFedFor = 2 * time.Second
@@ -28,7 +28,7 @@ type intake struct {
 // a window opens.
 func (s *Scheduler) wants(n *node) {
 	t := &n.intake
-	if s.now.Sub(t.told) > quiet {
+	if s.now.Sub(t.told) > quiet*max(n.every, SummaryEvery) {
 		t.since, t.bytes, t.known = s.now, 0, false
 		s.begun.note(n, s.now)
 	}

@@ -29,7 +29,7 @@ func (s *Scheduler) audit() error {
 			return fmt.Errorf("host %s: counts %d leases, has %d", name, h.leases, hostLeases[h])
 		}
 	}
-	members := 0
+	members, reporting := 0, 0
 	for id, n := range s.peers {
 		if s.ViewBan(s.now, id) != nil && len(n.members) > 0 {
 			return fmt.Errorf("%s is banned and a member of %d swarms", id, len(n.members))
@@ -38,9 +38,24 @@ func (s *Scheduler) audit() error {
 		if n.leases != nodeLeases[n] {
 			return fmt.Errorf("peer %s: counts %d leases, has %d", id, n.leases, nodeLeases[n])
 		}
+		missing := 0
+		for _, m := range n.members {
+			if !m.complete {
+				missing++
+			}
+		}
+		if n.missing != missing {
+			return fmt.Errorf("peer %s: counts %d swarms in which it misses something, has %d", id, n.missing, missing)
+		}
+		if missing > 0 {
+			reporting++
+		}
 	}
 	if members != s.stats.Members {
 		return fmt.Errorf("counts %d members, has %d", s.stats.Members, members)
+	}
+	if reporting != s.reporting {
+		return fmt.Errorf("counts %d peers that report, has %d", s.reporting, reporting)
 	}
 	return nil
 }

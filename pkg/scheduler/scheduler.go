@@ -58,8 +58,10 @@ type Scheduler struct {
 	confessors map[PeerID]time.Time
 	// fedLast is which nodes told of bytes from peers, begun which began to want any.
 	fedLast, begun lately
-	next           LeaseID
-	stats          Stats
+	// reporting is how many nodes miss something, and so report.
+	reporting int
+	next      LeaseID
+	stats     Stats
 
 	// For the length of one Step:
 	now    time.Time
@@ -83,6 +85,10 @@ type node struct {
 	since   time.Time             // when it attached
 	members []*member             // in the order in which it joined
 	leases  int
+	// missing is in how many of its swarms it misses something; every is how often
+	// it reports then.
+	missing int
+	every   time.Duration
 	traffic Traffic
 	// fed is when it last told of bytes from another peer. cutOff: it has had
 	// none for long where others have all that it misses.
@@ -244,6 +250,7 @@ func (s *Scheduler) join(e Join) {
 			s.lendHeld(m, nothingCame)
 		}
 	}
+	s.setInterval(n)
 }
 
 func (s *Scheduler) summary(e Summary) {
@@ -275,6 +282,9 @@ func (s *Scheduler) summary(e Summary) {
 		if m.have.Count() > m.stalledAt { // that it does not call is no progress: summaries come in between
 			m.stalled = time.Time{}
 		}
+	}
+	if n := s.peers[e.Peer]; n != nil {
+		s.setInterval(n)
 	}
 }
 

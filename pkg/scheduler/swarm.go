@@ -140,6 +140,7 @@ func (s *Scheduler) enter(sw *swarm, n *node) *member {
 	sw.order = append(sw.order, m)
 	m.settle()
 	n.enlist(m)
+	s.misses(n)
 	s.stats.Members++
 	return m
 }
@@ -183,6 +184,9 @@ func (s *Scheduler) remove(m *member, why string) {
 	sw.seeds = without(sw.seeds, m)
 	m.unsettle()
 	m.node.strike(m)
+	if !m.complete {
+		s.hasAll(m.node)
+	}
 	s.stats.Members--
 
 	bereft := m.edges
@@ -274,10 +278,12 @@ func (s *Scheduler) complete(m *member, is bool) {
 	}
 	m.complete = is
 	if !is {
+		s.misses(m.node)
 		m.swarm.seeds = without(m.swarm.seeds, m)
 		s.topUp(m) // as a seed it needed nobody
 		return
 	}
+	s.hasAll(m.node)
 	m.swarm.seeds = append(m.swarm.seeds, m)
 	m.whole = s.now
 	m.idle, m.shunned = nil, nil

@@ -119,9 +119,9 @@ func (b *bench) runScheduler(ctx context.Context) (f figures, err error) {
 	return f, errors.Join(profiled(), b.profileMemory(ctx, daemon))
 }
 
-// reporting measures the scheduler while all report once a second.
+// reporting measures the scheduler while all report.
 func (b *bench) reporting(ctx context.Context, daemon *lab.Daemon, peers []*node) error {
-	fmt.Fprintf(b.log, "%v of reports once a second\n", b.steady)
+	fmt.Fprintf(b.log, "%v of reports\n", b.steady)
 	if err := pause(ctx, b.steady/2); err != nil { // until what the crowd left is done
 		return err
 	}

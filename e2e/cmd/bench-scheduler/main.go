@@ -1,8 +1,9 @@
 // Command bench-scheduler measures the scheduler alone: a real scheduler process
 // on loopback, and as many peers as it is told to bear, each with a connection
-// and a stream of its own, that join one image within a second and then report
-// once a second, as those of a pull do. No byte of content moves. Before, it measures
-// a server that does nothing but answer. It prints one line for each number:
+// and a stream of its own, that join one image within a second and then report as
+// often as they are asked to, as those of a pull do. No byte of content moves. Before,
+// it measures a server that does nothing but answer. It prints one line for each
+// number:
 //
 //	FIGURE scheduler.join_p99_ms 31 ms
 //
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	f.IntVar(&o.peers, "peers", 10_000, "peers with a stream each")
 	f.IntVar(&o.layers, "layers", 20, "layers of the image that all join")
 	f.TextVar(&o.size, "layer-size", o.size, "bytes of each")
-	f.DurationVar(&o.steady, "steady", 10*time.Second, "how long they report once a second")
+	f.DurationVar(&o.steady, "steady", 10*time.Second, "how long they are watched reporting")
 	f.StringVar(&o.profiles, "profiles", "", "write the scheduler's CPU profile from the joins on, and one of its memory at the end, to this folder")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -15,13 +16,11 @@ import (
 )
 
 const (
-	// reportEvery is how often a peer says how far it is.
-	reportEvery = time.Second
 	// atATime is how many layers a client takes at a time.
 	atATime = 3
-	// perReport is how many pieces of each have come since the last report.
-	perReport = 4
-	// neighbourBytes is what each neighbour gave since then.
+	// perSecond is how many pieces of each come in a second.
+	perSecond = 4
+	// neighbourBytes is what each neighbour gives in one.
 	neighbourBytes = 1 << 20
 )
 
@@ -47,7 +46,8 @@ type node struct {
 	leases []scheduler.Grant
 	asked  time.Time
 	waited time.Duration
-	again  int // streams after the first
+	again  int           // streams after the first
+	every  time.Duration // between reports, as the scheduler asked
 }
 
 func newNode(in *lab.Lab, i int, image []layer) (*node, error) {
@@ -110,6 +110,8 @@ func (n *node) Decide(d scheduler.Decision) {
 		}
 	case scheduler.Grant:
 		n.leases = append(n.leases, d)
+	case scheduler.SummaryInterval:
+		n.every = d.Every
 	}
 }
 
@@ -151,25 +153,43 @@ func (n *node) reattached() int {
 	return n.again
 }
 
-// report says once a second what has come since, until all has.
+// report says again and again what has come since, as often as the scheduler asks,
+// until all has.
 func (n *node) report(ctx context.Context) error {
-	if pause(ctx, rand.N(reportEvery)) != nil {
-		return nil
-	}
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
-	for n.advance() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+	began, part := time.Now(), rand.Float64() // of the first interval
+	wait := scheduler.SummaryEvery - rand.N(scheduler.SummaryEvery/4)
+	for pause(ctx, wait) == nil {
+		wait = scheduler.SummaryEvery
+		since := time.Since(began)
+		if !n.due(since, part) {
+			continue
+		}
+		if !n.advance(since) {
 			return nil
 		}
+		began, part = time.Now(), 1
 	}
 	return nil
 }
 
-// advance pretends that pieces have come, and tells; false once all is there.
-func (n *node) advance() bool {
+// due reports whether to report after so long, if a part of the interval is to pass:
+// as p2pd does, not before the scheduler has answered, and in any case if there are
+// leases to tell of.
+func (n *node) due(since time.Duration, part float64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.waited == 0:
+		return false
+	case n.every <= scheduler.SummaryEvery || len(n.leases) > 0:
+		return true
+	}
+	return since >= time.Duration(part*float64(n.every))-scheduler.SummaryEvery/2
+}
+
+// advance pretends that pieces have come for so long, and tells; false once all is
+// there.
+func (n *node) advance(since time.Duration) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, g := range n.leases {
@@ -180,10 +200,10 @@ func (n *node) advance() bool {
 		if n.have[k].Full() {
 			continue
 		}
-		n.fill(k)
+		n.fill(k, int(math.Ceil(perSecond*since.Seconds())))
 		p := scheduler.Progress{Digest: n.image[k].digest, Size: n.image[k].layout.Size(), Have: n.have[k].Clone()}
 		for _, id := range n.met[p.Digest] {
-			p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: neighbourBytes})
+			p.Rates = append(p.Rates, scheduler.NeighbourBytes{Peer: id, Bytes: int64(neighbourBytes * since.Seconds())})
 		}
 		s.Blobs = append(s.Blobs, p)
 	}
@@ -195,8 +215,8 @@ func (n *node) advance() bool {
 	return true
 }
 
-// fill adds a few pieces to layer k, at random, and those of its leases.
-func (n *node) fill(k int) {
+// fill adds some pieces to layer k, at random, and those of its leases.
+func (n *node) fill(k, pieces int) {
 	have := &n.have[k]
 	for _, g := range n.leases {
 		if g.Digest == n.image[k].digest && !g.Lease.Whole {
@@ -205,7 +225,7 @@ func (n *node) fill(k int) {
 			}
 		}
 	}
-	for left := perReport; left > 0 && !have.Full(); {
+	for left := pieces; left > 0 && !have.Full(); {
 		if have.Set(rand.IntN(have.Len())) {
 			left--
 		}

@@ -95,6 +95,11 @@ func (l *lease) end(o scheduler.Outcome) {
 	}
 }
 
+// leased reports whether the scheduler waits for bytes of a lease.
+func (d *download) leased() bool {
+	return slices.ContainsFunc(d.leases, func(l *lease) bool { return l.id != 0 })
+}
+
 func (d *download) revoked(id scheduler.LeaseID) {
 	for _, l := range d.leases {
 		if l.id == id && id != 0 {

@@ -10,9 +10,10 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// summaryEvery is how often a node tells the scheduler of its downloads. As with
-// the real peer, the first time comes within that of their beginning.
-const summaryEvery = time.Second
+// summaryEvery is how often a node tells the scheduler of its downloads, unless it
+// was asked for less. As with the real peer, the first time comes within that of
+// their beginning.
+const summaryEvery = scheduler.SummaryEvery
 
 // What happens to a node.
 const (
@@ -41,6 +42,8 @@ type node struct {
 	open       int         // layers that the client is reading
 	through    int         // layers
 	fetching   int
+	every      time.Duration // between summaries of all downloads, as the scheduler asked
+	due        int64         // the next one
 }
 
 // wanted names a piece of a layer.
@@ -170,9 +173,13 @@ func (n *node) lost(dead *node) {
 }
 
 func (n *node) summarise() {
+	all := n.w.now >= n.due
+	if all {
+		n.due = n.w.now + int64(max(n.every, summaryEvery)-summaryEvery/2)
+	}
 	var blobs []scheduler.Progress
 	for _, d := range n.downloads {
-		if d != nil && !d.done {
+		if d != nil && !d.done && (all || d.leased()) {
 			blobs = append(blobs, d.progress())
 		}
 	}
@@ -206,6 +213,11 @@ func (n *node) decided(dec scheduler.Decision) {
 		if d := n.download(dec.Digest); d != nil {
 			d.revoked(dec.Lease)
 		}
+	case scheduler.SummaryInterval:
+		if n.every == 0 { // the first one lasts any part of it
+			n.due = n.w.now + n.w.rng.Int64N(int64(dec.Every))
+		}
+		n.every = dec.Every
 	case scheduler.Wait:
 		if d := n.download(dec.Digest); d != nil {
 			d.waitUntil = n.w.now + int64(dec.For)

@@ -836,6 +836,7 @@ type Decision struct {
 	//	*Decision_Preheat
 	//	*Decision_PreheatEnd
 	//	*Decision_Ticket
+	//	*Decision_SummaryInterval
 	Decision      isDecision_Decision `protobuf_oneof:"decision"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -977,6 +978,15 @@ func (x *Decision) GetTicket() *Ticket {
 	return nil
 }
 
+func (x *Decision) GetSummaryInterval() *SummaryInterval {
+	if x != nil {
+		if x, ok := x.Decision.(*Decision_SummaryInterval); ok {
+			return x.SummaryInterval
+		}
+	}
+	return nil
+}
+
 type isDecision_Decision interface {
 	isDecision_Decision()
 }
@@ -1025,6 +1035,10 @@ type Decision_Ticket struct {
 	Ticket *Ticket `protobuf:"bytes,11,opt,name=ticket,proto3,oneof"`
 }
 
+type Decision_SummaryInterval struct {
+	SummaryInterval *SummaryInterval `protobuf:"bytes,12,opt,name=summary_interval,json=summaryInterval,proto3,oneof"`
+}
+
 func (*Decision_Introduce) isDecision_Decision() {}
 
 func (*Decision_Part) isDecision_Decision() {}
@@ -1046,6 +1060,63 @@ func (*Decision_Preheat) isDecision_Decision() {}
 func (*Decision_PreheatEnd) isDecision_Decision() {}
 
 func (*Decision_Ticket) isDecision_Decision() {}
+
+func (*Decision_SummaryInterval) isDecision_Decision() {}
+
+// SummaryInterval says how often to send a Summary, for as long as there is a
+// download to tell of; before, and to who does not know it, it is once a second. Of
+// a blob with a lease a peer tells once a second in any case.
+type SummaryInterval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	EveryMs       int64                  `protobuf:"varint,1,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"` // 1,000 to 8,000
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummaryInterval) Reset() {
+	*x = SummaryInterval{}
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummaryInterval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummaryInterval) ProtoMessage() {}
+
+func (x *SummaryInterval) ProtoReflect() protoreflect.Message {
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummaryInterval.ProtoReflect.Descriptor instead.
+func (*SummaryInterval) Descriptor() ([]byte, []int) {
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SummaryInterval) GetEveryMs() int64 {
+	if x != nil {
+		return x.EveryMs
+	}
+	return 0
+}
+
+func (x *SummaryInterval) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
 
 // Preheat asks a peer to bring blobs into its store. Peers that do not know it
 // never answer.
@@ -1075,7 +1146,7 @@ type Preheat struct {
 
 func (x *Preheat) Reset() {
 	*x = Preheat{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1158,7 @@ func (x *Preheat) String() string {
 func (*Preheat) ProtoMessage() {}
 
 func (x *Preheat) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[9]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1171,7 @@ func (x *Preheat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preheat.ProtoReflect.Descriptor instead.
 func (*Preheat) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Preheat) GetJob() int64 {
@@ -1178,7 +1249,7 @@ type PreheatBlob struct {
 
 func (x *PreheatBlob) Reset() {
 	*x = PreheatBlob{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1261,7 @@ func (x *PreheatBlob) String() string {
 func (*PreheatBlob) ProtoMessage() {}
 
 func (x *PreheatBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[10]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1274,7 @@ func (x *PreheatBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatBlob.ProtoReflect.Descriptor instead.
 func (*PreheatBlob) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PreheatBlob) GetDigest() []byte {
@@ -1238,7 +1309,7 @@ type PreheatEnd struct {
 
 func (x *PreheatEnd) Reset() {
 	*x = PreheatEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1321,7 @@ func (x *PreheatEnd) String() string {
 func (*PreheatEnd) ProtoMessage() {}
 
 func (x *PreheatEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[11]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1334,7 @@ func (x *PreheatEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatEnd.ProtoReflect.Descriptor instead.
 func (*PreheatEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreheatEnd) GetJob() int64 {
@@ -1296,7 +1367,7 @@ type PreheatReport struct {
 
 func (x *PreheatReport) Reset() {
 	*x = PreheatReport{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1379,7 @@ func (x *PreheatReport) String() string {
 func (*PreheatReport) ProtoMessage() {}
 
 func (x *PreheatReport) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[12]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1392,7 @@ func (x *PreheatReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreheatReport.ProtoReflect.Descriptor instead.
 func (*PreheatReport) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PreheatReport) GetJob() int64 {
@@ -1386,7 +1457,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1469,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[13]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1482,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ticket) GetDigest() []byte {
@@ -1446,7 +1517,7 @@ type Acquaint struct {
 
 func (x *Acquaint) Reset() {
 	*x = Acquaint{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1529,7 @@ func (x *Acquaint) String() string {
 func (*Acquaint) ProtoMessage() {}
 
 func (x *Acquaint) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[14]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1542,7 @@ func (x *Acquaint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquaint.ProtoReflect.Descriptor instead.
 func (*Acquaint) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Acquaint) GetPeers() []uint32 {
@@ -1503,7 +1574,7 @@ type Shun struct {
 
 func (x *Shun) Reset() {
 	*x = Shun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1586,7 @@ func (x *Shun) String() string {
 func (*Shun) ProtoMessage() {}
 
 func (x *Shun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[15]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1599,7 @@ func (x *Shun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shun.ProtoReflect.Descriptor instead.
 func (*Shun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Shun) GetPeer() string {
@@ -1572,7 +1643,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1655,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[16]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1668,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Roster) GetSelf() string {
@@ -1635,7 +1706,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1718,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[17]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1731,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Peer) GetId() string {
@@ -1714,7 +1785,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1797,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[18]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1810,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Hello) GetPeer() *Peer {
@@ -1792,7 +1863,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1875,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[19]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1888,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Membership) GetDigest() []byte {
@@ -1889,7 +1960,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1972,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[20]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +1985,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Held) GetId() uint64 {
@@ -1955,7 +2026,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2038,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[21]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2051,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Join) GetBlobs() []*Membership {
@@ -2000,7 +2071,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2083,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[22]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2096,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Leave) GetDigest() []byte {
@@ -2048,7 +2119,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2131,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[23]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2144,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Summary) GetBlobs() []*Progress {
@@ -2110,7 +2181,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2193,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[24]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2206,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Progress) GetDigest() []byte {
@@ -2206,7 +2277,7 @@ type LeaseBytes struct {
 
 func (x *LeaseBytes) Reset() {
 	*x = LeaseBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2289,7 @@ func (x *LeaseBytes) String() string {
 func (*LeaseBytes) ProtoMessage() {}
 
 func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[25]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2302,7 @@ func (x *LeaseBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseBytes.ProtoReflect.Descriptor instead.
 func (*LeaseBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LeaseBytes) GetId() uint64 {
@@ -2259,7 +2330,7 @@ type NeighbourBytes struct {
 
 func (x *NeighbourBytes) Reset() {
 	*x = NeighbourBytes{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2342,7 @@ func (x *NeighbourBytes) String() string {
 func (*NeighbourBytes) ProtoMessage() {}
 
 func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[26]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2355,7 @@ func (x *NeighbourBytes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourBytes.ProtoReflect.Descriptor instead.
 func (*NeighbourBytes) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NeighbourBytes) GetPeer() string {
@@ -2313,7 +2384,7 @@ type Blame struct {
 
 func (x *Blame) Reset() {
 	*x = Blame{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2396,7 @@ func (x *Blame) String() string {
 func (*Blame) ProtoMessage() {}
 
 func (x *Blame) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[27]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2409,7 @@ func (x *Blame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blame.ProtoReflect.Descriptor instead.
 func (*Blame) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Blame) GetDigest() []byte {
@@ -2378,7 +2449,7 @@ type Dispute struct {
 
 func (x *Dispute) Reset() {
 	*x = Dispute{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2461,7 @@ func (x *Dispute) String() string {
 func (*Dispute) ProtoMessage() {}
 
 func (x *Dispute) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[28]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2474,7 @@ func (x *Dispute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
 func (*Dispute) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Dispute) GetDigest() []byte {
@@ -2447,7 +2518,7 @@ type LeaseEnd struct {
 
 func (x *LeaseEnd) Reset() {
 	*x = LeaseEnd{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2530,7 @@ func (x *LeaseEnd) String() string {
 func (*LeaseEnd) ProtoMessage() {}
 
 func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[29]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2543,7 @@ func (x *LeaseEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEnd.ProtoReflect.Descriptor instead.
 func (*LeaseEnd) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LeaseEnd) GetDigest() []byte {
@@ -2524,7 +2595,7 @@ type Introduce struct {
 
 func (x *Introduce) Reset() {
 	*x = Introduce{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2607,7 @@ func (x *Introduce) String() string {
 func (*Introduce) ProtoMessage() {}
 
 func (x *Introduce) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[30]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2620,7 @@ func (x *Introduce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduce.ProtoReflect.Descriptor instead.
 func (*Introduce) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Introduce) GetDigest() []byte {
@@ -2613,7 +2684,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2696,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[31]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2709,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Part) GetDigest() []byte {
@@ -2677,7 +2748,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2760,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[32]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2773,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{32}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Grant) GetDigest() []byte {
@@ -2759,7 +2830,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2842,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[33]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2855,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{33}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Revoke) GetDigest() []byte {
@@ -2820,7 +2891,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +2903,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[34]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +2916,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{34}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Wait) GetDigest() []byte {
@@ -2885,7 +2956,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +2968,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[35]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +2981,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{35}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Report) GetPulls() []*ImagePull {
@@ -2961,7 +3032,7 @@ type ImagePull struct {
 
 func (x *ImagePull) Reset() {
 	*x = ImagePull{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3044,7 @@ func (x *ImagePull) String() string {
 func (*ImagePull) ProtoMessage() {}
 
 func (x *ImagePull) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[36]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3057,7 @@ func (x *ImagePull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagePull.ProtoReflect.Descriptor instead.
 func (*ImagePull) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{36}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImagePull) GetRegistry() string {
@@ -3083,7 +3154,7 @@ type PulledBlob struct {
 
 func (x *PulledBlob) Reset() {
 	*x = PulledBlob{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3166,7 @@ func (x *PulledBlob) String() string {
 func (*PulledBlob) ProtoMessage() {}
 
 func (x *PulledBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[37]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3179,7 @@ func (x *PulledBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PulledBlob.ProtoReflect.Descriptor instead.
 func (*PulledBlob) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{37}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PulledBlob) GetDigest() []byte {
@@ -3184,7 +3255,7 @@ type Incident struct {
 
 func (x *Incident) Reset() {
 	*x = Incident{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3267,7 @@ func (x *Incident) String() string {
 func (*Incident) ProtoMessage() {}
 
 func (x *Incident) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[38]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3280,7 @@ func (x *Incident) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Incident.ProtoReflect.Descriptor instead.
 func (*Incident) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{38}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Incident) GetKind() IncidentKind {
@@ -3279,7 +3350,7 @@ type CheckRun struct {
 
 func (x *CheckRun) Reset() {
 	*x = CheckRun{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3362,7 @@ func (x *CheckRun) String() string {
 func (*CheckRun) ProtoMessage() {}
 
 func (x *CheckRun) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[39]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3375,7 @@ func (x *CheckRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRun.ProtoReflect.Descriptor instead.
 func (*CheckRun) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{39}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckRun) GetNode() string {
@@ -3385,7 +3456,7 @@ type CheckFinding struct {
 
 func (x *CheckFinding) Reset() {
 	*x = CheckFinding{}
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3468,7 @@ func (x *CheckFinding) String() string {
 func (*CheckFinding) ProtoMessage() {}
 
 func (x *CheckFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_p2pd_v1_scheduler_proto_msgTypes[40]
+	mi := &file_p2pd_v1_scheduler_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3481,7 @@ func (x *CheckFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFinding.ProtoReflect.Descriptor instead.
 func (*CheckFinding) Descriptor() ([]byte, []int) {
-	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{40}
+	return file_p2pd_v1_scheduler_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CheckFinding) GetId() string {
@@ -3487,7 +3558,7 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\x04Beat\"f\n" +
 	"\x0eAttachResponse\x12/\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x11.p2pd.v1.DecisionR\tdecisions\x12#\n" +
-	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xf9\x03\n" +
+	"\x05peers\x18\x02 \x03(\v2\r.p2pd.v1.PeerR\x05peers\"\xc0\x04\n" +
 	"\bDecision\x122\n" +
 	"\tintroduce\x18\x01 \x01(\v2\x12.p2pd.v1.IntroduceH\x00R\tintroduce\x12#\n" +
 	"\x04part\x18\x02 \x01(\v2\r.p2pd.v1.PartH\x00R\x04part\x12&\n" +
@@ -3501,9 +3572,13 @@ const file_p2pd_v1_scheduler_proto_rawDesc = "" +
 	"\vpreheat_end\x18\n" +
 	" \x01(\v2\x13.p2pd.v1.PreheatEndH\x00R\n" +
 	"preheatEnd\x12)\n" +
-	"\x06ticket\x18\v \x01(\v2\x0f.p2pd.v1.TicketH\x00R\x06ticketB\n" +
+	"\x06ticket\x18\v \x01(\v2\x0f.p2pd.v1.TicketH\x00R\x06ticket\x12E\n" +
+	"\x10summary_interval\x18\f \x01(\v2\x18.p2pd.v1.SummaryIntervalH\x00R\x0fsummaryIntervalB\n" +
 	"\n" +
-	"\bdecision\"\x87\x02\n" +
+	"\bdecision\"D\n" +
+	"\x0fSummaryInterval\x12\x19\n" +
+	"\bevery_ms\x18\x01 \x01(\x03R\aeveryMs\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x87\x02\n" +
 	"\aPreheat\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x03R\x03job\x12\x1a\n" +
 	"\bregistry\x18\x02 \x01(\tR\bregistry\x12\x1e\n" +
@@ -3752,108 +3827,110 @@ func file_p2pd_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_p2pd_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_p2pd_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_p2pd_v1_scheduler_proto_goTypes = []any{
-	(PreheatState)(0),      // 0: p2pd.v1.PreheatState
-	(Fault)(0),             // 1: p2pd.v1.Fault
-	(Outcome)(0),           // 2: p2pd.v1.Outcome
-	(PullOutcome)(0),       // 3: p2pd.v1.PullOutcome
-	(IncidentKind)(0),      // 4: p2pd.v1.IncidentKind
-	(*VouchRequest)(nil),   // 5: p2pd.v1.VouchRequest
-	(*Sighting)(nil),       // 6: p2pd.v1.Sighting
-	(*VouchResponse)(nil),  // 7: p2pd.v1.VouchResponse
-	(*RecallRequest)(nil),  // 8: p2pd.v1.RecallRequest
-	(*RecallResponse)(nil), // 9: p2pd.v1.RecallResponse
-	(*AttachRequest)(nil),  // 10: p2pd.v1.AttachRequest
-	(*Beat)(nil),           // 11: p2pd.v1.Beat
-	(*AttachResponse)(nil), // 12: p2pd.v1.AttachResponse
-	(*Decision)(nil),       // 13: p2pd.v1.Decision
-	(*Preheat)(nil),        // 14: p2pd.v1.Preheat
-	(*PreheatBlob)(nil),    // 15: p2pd.v1.PreheatBlob
-	(*PreheatEnd)(nil),     // 16: p2pd.v1.PreheatEnd
-	(*PreheatReport)(nil),  // 17: p2pd.v1.PreheatReport
-	(*Ticket)(nil),         // 18: p2pd.v1.Ticket
-	(*Acquaint)(nil),       // 19: p2pd.v1.Acquaint
-	(*Shun)(nil),           // 20: p2pd.v1.Shun
-	(*Roster)(nil),         // 21: p2pd.v1.Roster
-	(*Peer)(nil),           // 22: p2pd.v1.Peer
-	(*Hello)(nil),          // 23: p2pd.v1.Hello
-	(*Membership)(nil),     // 24: p2pd.v1.Membership
-	(*Held)(nil),           // 25: p2pd.v1.Held
-	(*Join)(nil),           // 26: p2pd.v1.Join
-	(*Leave)(nil),          // 27: p2pd.v1.Leave
-	(*Summary)(nil),        // 28: p2pd.v1.Summary
-	(*Progress)(nil),       // 29: p2pd.v1.Progress
-	(*LeaseBytes)(nil),     // 30: p2pd.v1.LeaseBytes
-	(*NeighbourBytes)(nil), // 31: p2pd.v1.NeighbourBytes
-	(*Blame)(nil),          // 32: p2pd.v1.Blame
-	(*Dispute)(nil),        // 33: p2pd.v1.Dispute
-	(*LeaseEnd)(nil),       // 34: p2pd.v1.LeaseEnd
-	(*Introduce)(nil),      // 35: p2pd.v1.Introduce
-	(*Part)(nil),           // 36: p2pd.v1.Part
-	(*Grant)(nil),          // 37: p2pd.v1.Grant
-	(*Revoke)(nil),         // 38: p2pd.v1.Revoke
-	(*Wait)(nil),           // 39: p2pd.v1.Wait
-	(*Report)(nil),         // 40: p2pd.v1.Report
-	(*ImagePull)(nil),      // 41: p2pd.v1.ImagePull
-	(*PulledBlob)(nil),     // 42: p2pd.v1.PulledBlob
-	(*Incident)(nil),       // 43: p2pd.v1.Incident
-	(*CheckRun)(nil),       // 44: p2pd.v1.CheckRun
-	(*CheckFinding)(nil),   // 45: p2pd.v1.CheckFinding
+	(PreheatState)(0),       // 0: p2pd.v1.PreheatState
+	(Fault)(0),              // 1: p2pd.v1.Fault
+	(Outcome)(0),            // 2: p2pd.v1.Outcome
+	(PullOutcome)(0),        // 3: p2pd.v1.PullOutcome
+	(IncidentKind)(0),       // 4: p2pd.v1.IncidentKind
+	(*VouchRequest)(nil),    // 5: p2pd.v1.VouchRequest
+	(*Sighting)(nil),        // 6: p2pd.v1.Sighting
+	(*VouchResponse)(nil),   // 7: p2pd.v1.VouchResponse
+	(*RecallRequest)(nil),   // 8: p2pd.v1.RecallRequest
+	(*RecallResponse)(nil),  // 9: p2pd.v1.RecallResponse
+	(*AttachRequest)(nil),   // 10: p2pd.v1.AttachRequest
+	(*Beat)(nil),            // 11: p2pd.v1.Beat
+	(*AttachResponse)(nil),  // 12: p2pd.v1.AttachResponse
+	(*Decision)(nil),        // 13: p2pd.v1.Decision
+	(*SummaryInterval)(nil), // 14: p2pd.v1.SummaryInterval
+	(*Preheat)(nil),         // 15: p2pd.v1.Preheat
+	(*PreheatBlob)(nil),     // 16: p2pd.v1.PreheatBlob
+	(*PreheatEnd)(nil),      // 17: p2pd.v1.PreheatEnd
+	(*PreheatReport)(nil),   // 18: p2pd.v1.PreheatReport
+	(*Ticket)(nil),          // 19: p2pd.v1.Ticket
+	(*Acquaint)(nil),        // 20: p2pd.v1.Acquaint
+	(*Shun)(nil),            // 21: p2pd.v1.Shun
+	(*Roster)(nil),          // 22: p2pd.v1.Roster
+	(*Peer)(nil),            // 23: p2pd.v1.Peer
+	(*Hello)(nil),           // 24: p2pd.v1.Hello
+	(*Membership)(nil),      // 25: p2pd.v1.Membership
+	(*Held)(nil),            // 26: p2pd.v1.Held
+	(*Join)(nil),            // 27: p2pd.v1.Join
+	(*Leave)(nil),           // 28: p2pd.v1.Leave
+	(*Summary)(nil),         // 29: p2pd.v1.Summary
+	(*Progress)(nil),        // 30: p2pd.v1.Progress
+	(*LeaseBytes)(nil),      // 31: p2pd.v1.LeaseBytes
+	(*NeighbourBytes)(nil),  // 32: p2pd.v1.NeighbourBytes
+	(*Blame)(nil),           // 33: p2pd.v1.Blame
+	(*Dispute)(nil),         // 34: p2pd.v1.Dispute
+	(*LeaseEnd)(nil),        // 35: p2pd.v1.LeaseEnd
+	(*Introduce)(nil),       // 36: p2pd.v1.Introduce
+	(*Part)(nil),            // 37: p2pd.v1.Part
+	(*Grant)(nil),           // 38: p2pd.v1.Grant
+	(*Revoke)(nil),          // 39: p2pd.v1.Revoke
+	(*Wait)(nil),            // 40: p2pd.v1.Wait
+	(*Report)(nil),          // 41: p2pd.v1.Report
+	(*ImagePull)(nil),       // 42: p2pd.v1.ImagePull
+	(*PulledBlob)(nil),      // 43: p2pd.v1.PulledBlob
+	(*Incident)(nil),        // 44: p2pd.v1.Incident
+	(*CheckRun)(nil),        // 45: p2pd.v1.CheckRun
+	(*CheckFinding)(nil),    // 46: p2pd.v1.CheckFinding
 }
 var file_p2pd_v1_scheduler_proto_depIdxs = []int32{
 	6,  // 0: p2pd.v1.VouchRequest.sightings:type_name -> p2pd.v1.Sighting
-	23, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
-	26, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
-	27, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
-	28, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
-	32, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
-	34, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
-	17, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
-	40, // 8: p2pd.v1.AttachRequest.report:type_name -> p2pd.v1.Report
-	33, // 9: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
+	24, // 1: p2pd.v1.AttachRequest.hello:type_name -> p2pd.v1.Hello
+	27, // 2: p2pd.v1.AttachRequest.join:type_name -> p2pd.v1.Join
+	28, // 3: p2pd.v1.AttachRequest.leave:type_name -> p2pd.v1.Leave
+	29, // 4: p2pd.v1.AttachRequest.summary:type_name -> p2pd.v1.Summary
+	33, // 5: p2pd.v1.AttachRequest.blame:type_name -> p2pd.v1.Blame
+	35, // 6: p2pd.v1.AttachRequest.lease_end:type_name -> p2pd.v1.LeaseEnd
+	18, // 7: p2pd.v1.AttachRequest.preheat_report:type_name -> p2pd.v1.PreheatReport
+	41, // 8: p2pd.v1.AttachRequest.report:type_name -> p2pd.v1.Report
+	34, // 9: p2pd.v1.AttachRequest.dispute:type_name -> p2pd.v1.Dispute
 	11, // 10: p2pd.v1.AttachRequest.beat:type_name -> p2pd.v1.Beat
 	13, // 11: p2pd.v1.AttachResponse.decisions:type_name -> p2pd.v1.Decision
-	22, // 12: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
-	35, // 13: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
-	36, // 14: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
-	37, // 15: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
-	38, // 16: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
-	39, // 17: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
-	21, // 18: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
-	20, // 19: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
-	19, // 20: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
-	14, // 21: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
-	16, // 22: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
-	18, // 23: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
-	15, // 24: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
-	0,  // 25: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
-	22, // 26: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
-	25, // 27: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
-	24, // 28: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
-	29, // 29: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
-	30, // 30: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
-	31, // 31: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
-	1,  // 32: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
-	2,  // 33: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
-	41, // 34: p2pd.v1.Report.pulls:type_name -> p2pd.v1.ImagePull
-	43, // 35: p2pd.v1.Report.incidents:type_name -> p2pd.v1.Incident
-	44, // 36: p2pd.v1.Report.checks:type_name -> p2pd.v1.CheckRun
-	3,  // 37: p2pd.v1.ImagePull.outcome:type_name -> p2pd.v1.PullOutcome
-	42, // 38: p2pd.v1.ImagePull.blobs:type_name -> p2pd.v1.PulledBlob
-	4,  // 39: p2pd.v1.Incident.kind:type_name -> p2pd.v1.IncidentKind
-	45, // 40: p2pd.v1.CheckRun.findings:type_name -> p2pd.v1.CheckFinding
-	10, // 41: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
-	5,  // 42: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
-	8,  // 43: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
-	12, // 44: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
-	7,  // 45: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
-	9,  // 46: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
-	44, // [44:47] is the sub-list for method output_type
-	41, // [41:44] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	23, // 12: p2pd.v1.AttachResponse.peers:type_name -> p2pd.v1.Peer
+	36, // 13: p2pd.v1.Decision.introduce:type_name -> p2pd.v1.Introduce
+	37, // 14: p2pd.v1.Decision.part:type_name -> p2pd.v1.Part
+	38, // 15: p2pd.v1.Decision.grant:type_name -> p2pd.v1.Grant
+	39, // 16: p2pd.v1.Decision.revoke:type_name -> p2pd.v1.Revoke
+	40, // 17: p2pd.v1.Decision.wait:type_name -> p2pd.v1.Wait
+	22, // 18: p2pd.v1.Decision.roster:type_name -> p2pd.v1.Roster
+	21, // 19: p2pd.v1.Decision.shun:type_name -> p2pd.v1.Shun
+	20, // 20: p2pd.v1.Decision.acquaint:type_name -> p2pd.v1.Acquaint
+	15, // 21: p2pd.v1.Decision.preheat:type_name -> p2pd.v1.Preheat
+	17, // 22: p2pd.v1.Decision.preheat_end:type_name -> p2pd.v1.PreheatEnd
+	19, // 23: p2pd.v1.Decision.ticket:type_name -> p2pd.v1.Ticket
+	14, // 24: p2pd.v1.Decision.summary_interval:type_name -> p2pd.v1.SummaryInterval
+	16, // 25: p2pd.v1.Preheat.blobs:type_name -> p2pd.v1.PreheatBlob
+	0,  // 26: p2pd.v1.PreheatReport.state:type_name -> p2pd.v1.PreheatState
+	23, // 27: p2pd.v1.Hello.peer:type_name -> p2pd.v1.Peer
+	26, // 28: p2pd.v1.Membership.leases:type_name -> p2pd.v1.Held
+	25, // 29: p2pd.v1.Join.blobs:type_name -> p2pd.v1.Membership
+	30, // 30: p2pd.v1.Summary.blobs:type_name -> p2pd.v1.Progress
+	31, // 31: p2pd.v1.Progress.leases:type_name -> p2pd.v1.LeaseBytes
+	32, // 32: p2pd.v1.Progress.rates:type_name -> p2pd.v1.NeighbourBytes
+	1,  // 33: p2pd.v1.Blame.fault:type_name -> p2pd.v1.Fault
+	2,  // 34: p2pd.v1.LeaseEnd.outcome:type_name -> p2pd.v1.Outcome
+	42, // 35: p2pd.v1.Report.pulls:type_name -> p2pd.v1.ImagePull
+	44, // 36: p2pd.v1.Report.incidents:type_name -> p2pd.v1.Incident
+	45, // 37: p2pd.v1.Report.checks:type_name -> p2pd.v1.CheckRun
+	3,  // 38: p2pd.v1.ImagePull.outcome:type_name -> p2pd.v1.PullOutcome
+	43, // 39: p2pd.v1.ImagePull.blobs:type_name -> p2pd.v1.PulledBlob
+	4,  // 40: p2pd.v1.Incident.kind:type_name -> p2pd.v1.IncidentKind
+	46, // 41: p2pd.v1.CheckRun.findings:type_name -> p2pd.v1.CheckFinding
+	10, // 42: p2pd.v1.SchedulerService.Attach:input_type -> p2pd.v1.AttachRequest
+	5,  // 43: p2pd.v1.SchedulerService.Vouch:input_type -> p2pd.v1.VouchRequest
+	8,  // 44: p2pd.v1.SchedulerService.Recall:input_type -> p2pd.v1.RecallRequest
+	12, // 45: p2pd.v1.SchedulerService.Attach:output_type -> p2pd.v1.AttachResponse
+	7,  // 46: p2pd.v1.SchedulerService.Vouch:output_type -> p2pd.v1.VouchResponse
+	9,  // 47: p2pd.v1.SchedulerService.Recall:output_type -> p2pd.v1.RecallResponse
+	45, // [45:48] is the sub-list for method output_type
+	42, // [42:45] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_p2pd_v1_scheduler_proto_init() }
@@ -3886,18 +3963,19 @@ func file_p2pd_v1_scheduler_proto_init() {
 		(*Decision_Preheat)(nil),
 		(*Decision_PreheatEnd)(nil),
 		(*Decision_Ticket)(nil),
+		(*Decision_SummaryInterval)(nil),
 	}
-	file_p2pd_v1_scheduler_proto_msgTypes[19].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[24].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[30].OneofWrappers = []any{}
-	file_p2pd_v1_scheduler_proto_msgTypes[37].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[20].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[25].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[31].OneofWrappers = []any{}
+	file_p2pd_v1_scheduler_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_p2pd_v1_scheduler_proto_rawDesc), len(file_p2pd_v1_scheduler_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
