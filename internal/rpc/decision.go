@@ -128,9 +128,11 @@ func decodeDecision(to scheduler.PeerID, m *p2pdv1.Decision, table []scheduler.P
 
 func decodeSummaryInterval(m *p2pdv1.SummaryInterval) (d scheduler.SummaryInterval, err error) {
 	ms := m.GetEveryMs()
-	if least, most := scheduler.SummaryEvery.Milliseconds(), scheduler.MaxSummaryEvery.Milliseconds(); ms < least || ms > most {
-		return d, bad("every_ms", "%d, %d to %d are allowed", ms, least, most)
+	if ms <= 0 {
+		return d, bad("every_ms", "%d is no time", ms)
 	}
+	// A later scheduler may want more than is known here: as near to it as can be will do.
+	ms = min(max(ms, scheduler.SummaryEvery.Milliseconds()), scheduler.MaxSummaryEvery.Milliseconds())
 	d.Every = time.Duration(ms) * time.Millisecond
 	d.Reason, err = decodeReason(m.GetReason())
 	return d, err

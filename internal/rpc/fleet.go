@@ -70,6 +70,7 @@ type Fleet struct {
 
 	// Owned by Run's loop:
 	voices map[string]*voice // by the address that is dialled
+	every  time.Duration     // between summaries, as the handler was told last; 0: it was not
 	wg     sync.WaitGroup
 	ctx    context.Context
 
@@ -151,6 +152,25 @@ func (f *Fleet) look(now time.Time) {
 	f.dedupe()
 	f.hire()
 	f.reroute(now)
+	f.setInterval()
+}
+
+// setInterval has the handler report as seldom as any scheduler asks: a Summary goes
+// to all of them.
+func (f *Fleet) setInterval() {
+	lines := f.routes.Load().to
+	if len(lines) == 0 {
+		f.every = 0 // who attaches anew begins anew
+		return
+	}
+	every := scheduler.SummaryEvery
+	for _, l := range lines {
+		every = max(every, l.every)
+	}
+	if every != max(f.every, scheduler.SummaryEvery) {
+		f.every = every
+		f.cfg.Handler.Decide(scheduler.SummaryInterval{To: f.cfg.Client.Self.ID, Every: every, Reason: "it is the longest that any scheduler asks for"})
+	}
 }
 
 // dedupe keeps, of two ways to the same scheduler, the one that was there first.

@@ -239,6 +239,33 @@ func TestOnlyTheOwnerDecides(t *testing.T) {
 	}
 }
 
+// A peer reports as seldom as any of its schedulers asks, for as long as that one is
+// there.
+func TestTheLongestIntervalHolds(t *testing.T) {
+	w := newTown(t, 2)
+	r := settle(t, w.names...)
+	next(t, "attachment", r.attached)
+	w.knows(w.names, r.blobs)
+	ask := func(of int, every time.Duration) {
+		w.tell[w.names[of]].do(func() {
+			w.tell[w.names[of]].route([]scheduler.Decision{scheduler.SummaryInterval{To: "p", Every: every}})
+		})
+	}
+	hears := func(want time.Duration) {
+		t.Helper()
+		if d, ok := next(t, "decision", r.decisions).(scheduler.SummaryInterval); !ok || d.Every != want {
+			t.Fatalf("the peer hears of %v, want %v", d, want)
+		}
+	}
+	ask(0, 4*time.Second)
+	hears(4 * time.Second)
+	ask(1, 2*time.Second) // is less, and so nothing is said before this:
+	ask(0, 8*time.Second)
+	hears(8 * time.Second)
+	w.halt[w.names[0]]()
+	hears(2 * time.Second)
+}
+
 // All schedulers go, and come back: the peer is told both, and announces all
 // anew.
 func TestAllSchedulersGo(t *testing.T) {

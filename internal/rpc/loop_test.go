@@ -191,26 +191,29 @@ func TestBusyBrainHoldsPeersBack(t *testing.T) {
 
 // While the brain is behind, what repeats itself is left out, and nothing else.
 func TestBusyBrainLeavesOutWhatRepeatsItself(t *testing.T) {
-	const queued = 8
+	const queued = 12
 	progress := scheduler.Progress{Digest: piece.Sum(nil), Size: scheduler.SizeUnknown}
-	leasing, stalled := progress, progress
+	leasing, stalled, whole := progress, progress, progress
 	leasing.Leases, stalled.Stalled = []scheduler.LeaseBytes{{ID: 1, Bytes: 2}}, true
+	whole.Size, whole.Have = 5, piece.FullBitfield(1)
 	told := func(p scheduler.Progress) scheduler.Event {
 		return scheduler.Summary{Peer: "a", Blobs: []scheduler.Progress{progress, p}}
 	}
 	c, s, st := admitted(t, queued)
 	g := &script{}
 	var want []scheduler.Event
+	for range queued/2 + 1 {
+		g.msgs = append(g.msgs, encodeEvent(told(progress)))
+	}
 	for _, e := range []scheduler.Event{
-		told(progress), told(progress), told(progress), told(progress), told(progress), // as many as half the queue, and one
-		told(progress), told(leasing), told(stalled), told(progress), scheduler.Leave{Peer: "a", Digest: progress.Digest},
+		told(progress), told(leasing), told(stalled), told(whole), told(progress), scheduler.Leave{Peer: "a", Digest: progress.Digest},
 	} {
 		g.msgs = append(g.msgs, encodeEvent(e))
 	}
 	for range queued/2 + 1 {
 		want = append(want, told(progress))
 	}
-	want = append(want, told(leasing), told(stalled), scheduler.Leave{Peer: "a", Digest: progress.Digest})
+	want = append(want, told(leasing), told(stalled), told(whole), scheduler.Leave{Peer: "a", Digest: progress.Digest})
 	if err := s.receive(g, st); err != nil {
 		t.Fatal(err)
 	}

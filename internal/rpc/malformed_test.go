@@ -136,8 +136,8 @@ func TestMalformedDecisions(t *testing.T) {
 		return response(&p2pdv1.Decision{Decision: &p2pdv1.Decision_SummaryInterval{SummaryInterval: &p2pdv1.SummaryInterval{EveryMs: ms}}})
 	}
 	for field, m := range map[string]*p2pdv1.AttachResponse{
-		"summary_interval.every_ms":   interval(999),
-		"summary_interval.every_ms: ": interval(8001),
+		"summary_interval.every_ms":   interval(0),
+		"summary_interval.every_ms: ": interval(-1),
 		"introduce.digest":            introduce(nil),
 		"introduce.size":              introduce(&p2pdv1.Introduce{Digest: good, Size: proto.Int64(-1)}),
 		"introduce.share_index":       introduce(&p2pdv1.Introduce{Digest: good, ShareIndex: 2, ShareOf: 2}),

@@ -205,10 +205,11 @@ func (s *Server) receive(g attachServer, st *stream) error {
 }
 
 // repeats reports whether an event may be left out because the same peer says what
-// matters of it again within a second, and nobody waits for it.
+// matters of it again in its next summary, and nobody waits for it.
 func repeats(e scheduler.Event) bool {
 	s, ok := e.(scheduler.Summary)
 	return ok && !slices.ContainsFunc(s.Blobs, func(p scheduler.Progress) bool {
-		return p.Stalled || len(p.Leases) > 0 // without a word of it a lease runs out
+		whole := p.Have.Len() > 0 && p.Have.Full()     // is said once
+		return whole || p.Stalled || len(p.Leases) > 0 // without a word of it a lease runs out
 	})
 }

@@ -18,6 +18,7 @@ type line struct {
 	name  string
 	out   peer.Scheduler
 	since time.Time
+	every time.Duration // between summaries, as it asked; owned by the fleet's loop
 }
 
 // voice is one scheduler as far as it is known.
@@ -73,6 +74,14 @@ func (v *voice) Decide(d scheduler.Decision) {
 		if meet := v.fleet.cfg.Meet; meet != nil {
 			meet(a.Peers)
 		}
+		return
+	}
+	if i, ok := d.(scheduler.SummaryInterval); ok {
+		v.fleet.post(func() {
+			if v.line != nil {
+				v.line.every = i.Every
+			}
+		})
 		return
 	}
 	switch d.(type) {

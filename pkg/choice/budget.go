@@ -17,7 +17,7 @@ const (
 	maxEarly = 4
 	// AheadFetches bounds the pieces under way to a node, those that readers
 	// wait for included, for one more to be asked for that nobody waits for
-	// yet. That is few enough to leave the line to a reader's full six, and
+	// yet. That is few enough to leave the line to a reader's MaxFetches, and
 	// enough to fill it when readers want nothing.
 	AheadFetches = 4
 	// PerNeighbour is how many requests one neighbour has outstanding:

@@ -16,8 +16,10 @@ const (
 // Pace is how long a node's piece transfers take, over all downloads. The zero
 // value is ready.
 type Pace struct {
-	perByte ring // seconds
-	lead    ring // seconds until the first byte
+	perByte ring // seconds, of all transfers
+	// Of those from neighbours:
+	lead ring // seconds until the first byte
+	flow ring // seconds a byte after that
 }
 
 // Observe adds one transfer of n bytes.
@@ -27,8 +29,15 @@ func (p *Pace) Observe(n int64, took time.Duration) {
 	}
 }
 
-// ObserveLead adds how long a neighbour's first byte took from the request on.
-func (p *Pace) ObserveLead(took time.Duration) { p.lead.add(took.Seconds()) }
+// ObserveNeighbour adds one that came from a neighbour, and whose first byte was here
+// after lead.
+func (p *Pace) ObserveNeighbour(n int64, lead, took time.Duration) {
+	p.Observe(n, took)
+	if n > 0 {
+		p.lead.add(lead.Seconds())
+		p.flow.add((took - lead).Seconds() / float64(n))
+	}
+}
 
 // Expect is how long n bytes usually take, the median; false while too little is
 // known.
@@ -43,10 +52,10 @@ func (p *Pace) Expect(n int64) (time.Duration, bool) {
 // times the lower quartile counts, since in others a child waited for its slot.
 func (p *Pace) Early(n int64) int {
 	lead, ok := p.lead.quantile(1, 4)
-	perByte, known := p.perByte.quantile(1, 2)
-	flow := perByte*float64(n) - lead
+	perByte, _ := p.flow.quantile(1, 2)
+	flow := perByte * float64(n)
 	switch {
-	case !ok || !known:
+	case !ok:
 		return 0
 	case flow <= 0:
 		return maxEarly
@@ -56,9 +65,9 @@ func (p *Pace) Early(n int64) int {
 
 // ring holds the last paceSamples numbers.
 type ring struct {
-	samples []float64
+	samples []float64 // in any order; next is the oldest once it is full
 	next    int
-	sorted  []float64
+	sorted  []float64 // the same
 }
 
 func (r *ring) add(x float64) {

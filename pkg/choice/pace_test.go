@@ -26,8 +26,8 @@ func TestPaceAsksEarly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var p choice.Pace
 			for range 10 {
-				p.Observe(1<<20, c.piece)
-				p.ObserveLead(c.lead)
+				p.Observe(1<<20, time.Hour) // from a slow registry: another matter
+				p.ObserveNeighbour(1<<20, c.lead, c.piece)
 			}
 			if got := p.Early(1 << 20); got != c.want {
 				t.Errorf("%d more than usual, want %d", got, c.want)
@@ -44,12 +44,11 @@ func TestPaceTellsTheWayFromTheQueue(t *testing.T) {
 		if i == 4 && p.Early(1<<20) != 0 {
 			t.Error("four transfers are believed")
 		}
-		p.Observe(1<<20, 500*time.Millisecond)
 		lead := time.Millisecond
 		if i%2 == 0 {
 			lead = 200 * time.Millisecond
 		}
-		p.ObserveLead(lead)
+		p.ObserveNeighbour(1<<20, lead, 500*time.Millisecond)
 	}
 	if got := p.Early(1 << 20); got != 0 {
 		t.Errorf("%d more than usual where half of the requests wait for a slot, want 0", got)

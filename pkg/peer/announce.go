@@ -15,7 +15,7 @@ import (
 const (
 	// announceFirst are told at once: the images that a node runs now.
 	announceFirst = 64
-	// announceThen are told with each summary, once a second: ten thousand
+	// announceThen are told once a second: ten thousand
 	// peers then say 160,000 things a second at most, which the scheduler's
 	// back-pressure stretches; a full store takes four minutes.
 	announceThen = 16
@@ -27,10 +27,10 @@ const (
 // Attached says that there is a scheduler, to which events go until Detached.
 // All that this peer holds and downloads is announced.
 func (p *Peer) Attached(s Scheduler) {
+	p.interval.every.Store(0) // before it can ask for another
 	p.mu.Lock()
 	p.sched, p.unsaid = s, nil
 	p.mu.Unlock()
-	p.interval.every.Store(0)
 	p.Moved(func(piece.Digest) bool { return true })
 }
 

@@ -75,7 +75,7 @@ type download struct {
 	schedulerUp bool
 	moving      bool      // the next join is to a scheduler that has not heard of it yet
 	joined      time.Time // when the scheduler was last told of the download
-	spoken      time.Time // when it last spoke of the download
+	awaited     time.Time // since when the answer to the first Join is awaited; zero: it is here
 	saidPatient bool      // it was told that nobody waits
 	moved       time.Time // when a byte last arrived from anywhere
 	heardOf     time.Time // when a neighbour last said that it has pieces, or is busy

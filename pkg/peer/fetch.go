@@ -35,9 +35,10 @@ type fetch struct {
 	hedge   bool
 	cancel  context.CancelFunc
 	started time.Time
-	era     int  // of the download's trust
-	late    bool // missed its deadline, was stopped for it
-	stopped bool // the loop ended it, the neighbour is not to blame
+	lead    time.Duration // until the first byte was here; the loop's once fetched has it
+	era     int           // of the download's trust
+	late    bool          // missed its deadline, was stopped for it
+	stopped bool          // the loop ended it, the neighbour is not to blame
 
 	bytes atomic.Int64  // arrived so far
 	count *atomic.Int64 // the peer's, which this one is counted by
@@ -160,7 +161,7 @@ func (d *download) transfer(ctx context.Context, f *fetch, from scheduler.Peer, 
 		return err
 	}
 	defer body.Close()
-	d.p.pace.observeLead(time.Since(f.started))
+	f.lead = time.Since(f.started)
 	if f.hedge { // it does deliver: the slow one makes way for it
 		d.post(func() { d.yield(f) })
 	}
@@ -233,7 +234,7 @@ func (d *download) fetchedWell(f *fetch, now time.Time) {
 		return // the other of two was first
 	}
 	f.from.delivered += f.noticed(now)
-	d.p.pace.observe(length, now.Sub(f.started))
+	d.p.pace.observeNeighbour(length, f.lead, now.Sub(f.started))
 	if d.far(f.from) {
 		d.p.stats.receivedFar.Add(length)
 	} else {

@@ -20,10 +20,10 @@ func (p *pace) observe(n int64, took time.Duration) {
 	p.pace.Observe(n, took)
 }
 
-func (p *pace) observeLead(took time.Duration) {
+func (p *pace) observeNeighbour(n int64, lead, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pace.ObserveLead(took)
+	p.pace.ObserveNeighbour(n, lead, took)
 }
 
 func (p *pace) early(n int64) int {

@@ -276,7 +276,7 @@ func turnOrder(peer uint64, i int) uint64 {
 
 // tellNews says what a partial download has, once it has all that is wanted
 // now: nobody should be given a lease for these pieces, and the next regular
-// summary may be a second away. It is called once a tick.
+// summary may be seconds away. It is called once a tick.
 func (d *download) tellNews() {
 	if d.partial.news && d.resting() {
 		d.partial.news = false

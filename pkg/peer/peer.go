@@ -117,7 +117,7 @@ func (p *Peer) Run(ctx context.Context) error {
 		case <-due.C:
 			due.Reset(summaryEvery)
 			p.announceMore()
-			p.summarise(ctx, p.interval.over(time.Now()))
+			p.summarise(ctx)
 		case <-ctx.Done():
 			p.mu.Lock()
 			p.closed = true

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +16,9 @@ import (
 // asked for less. It only needs to see trends; HAVE goes from peer to peer.
 const summaryEvery = scheduler.SummaryEvery
 
-// joinWait is how long a download waits for an answer to its Join before it is told
-// of in summaries all the same. A scheduler that has not come to the Join yet, of a
-// crowd that came at once, has better things to do.
+// joinWait is how long a download waits for an answer to its first Join before it is
+// told of in summaries all the same. A scheduler that has not come to the Join yet, of
+// a crowd that came at once, has better things to do.
 const joinWait = 5 * time.Second
 
 // firstSummary is when it first hears of one that begins on an idle peer. What
@@ -54,7 +55,11 @@ func (d *download) join() {
 		m.Moved, m.Leases = true, d.underLease()
 	}
 	m.Patient = d.board.patient.Load()
-	d.joined, d.moving, d.saidPatient = time.Now(), false, m.Patient
+	now := time.Now()
+	if d.joined.IsZero() || d.moving { // one that knows the download need not answer
+		d.awaited = now
+	}
+	d.joined, d.moving, d.saidPatient = now, false, m.Patient
 	d.schedulerUp = d.p.tell(scheduler.Join{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Membership{m}})
 	d.noteJoined(m)
 	if d.trust.in != inAll {
@@ -106,11 +111,18 @@ func (d *download) progress() scheduler.Progress {
 }
 
 // spokenOf notes that the scheduler speaks of this download.
-func (d *download) spokenOf() { d.unanswered, d.spoken = time.Time{}, time.Now() }
+func (d *download) spokenOf() { d.unanswered, d.awaited = time.Time{}, time.Time{} }
 
-// awaitsAnswer reports whether the scheduler has yet to answer the last Join.
-func (d *download) awaitsAnswer(now time.Time) bool {
-	return d.spoken.Before(d.joined) && now.Sub(d.joined) < joinWait
+// tellable reports whether a summary is to tell of this download.
+func (d *download) tellable(now time.Time) bool {
+	return now.Sub(d.awaited) >= joinWait || len(d.underLease()) > 0
+}
+
+// pressing reports whether the scheduler waits for news of this download: without
+// any a lease is given to somebody else, and who calls for help is taken for cut off
+// from all peers.
+func (d *download) pressing(now time.Time) bool {
+	return len(d.underLease()) > 0 || now.Sub(d.asked) <= 2*askAfter
 }
 
 // report sends progress at once, out of turn.
@@ -133,10 +145,10 @@ type interval struct {
 func (i *interval) begin(now time.Time) { i.since, i.part = now, rand.Float64() }
 
 // over reports whether one is over, and then begins the next. It is asked each
-// summaryEvery.
+// summaryEvery, a little sooner the first time.
 func (i *interval) over(now time.Time) bool {
 	every := time.Duration(i.every.Load())
-	most := time.Duration(float64(every)*i.part) - summaryEvery/2 // it is asked sooner or later than on the dot
+	most := time.Duration(float64(every)*i.part) - summaryEvery/8
 	if every > summaryEvery && now.Sub(i.since) < most {
 		return false
 	}
@@ -144,36 +156,43 @@ func (i *interval) over(now time.Time) bool {
 	return true
 }
 
-// summarise sends one Summary of all running downloads, or of those with leases
-// alone.
-func (p *Peer) summarise(ctx context.Context, all bool) {
+// summarise sends one Summary of all running downloads, if it is time.
+func (p *Peer) summarise(ctx context.Context) {
+	now, ds := time.Now(), p.all()
 	var blobs []scheduler.Progress
-	for _, d := range p.all() {
-		reply := make(chan *scheduler.Progress, 1)
-		d.post(func() {
-			if !all && len(d.underLease()) == 0 || d.awaitsAnswer(time.Now()) {
-				reply <- nil
-				return
+	if p.interval.over(now) || slices.Contains(askAll(ctx, ds, func(d *download) bool { return d.pressing(now) }), true) {
+		for _, b := range askAll(ctx, ds, func(d *download) *scheduler.Progress {
+			if !d.tellable(now) {
+				return nil
 			}
-			pr := d.progress()
-			reply <- &pr
-		})
-		select {
-		case pr := <-reply:
-			if pr != nil {
-				blobs = append(blobs, *pr)
+			b := d.progress()
+			return &b
+		}) {
+			if b != nil {
+				blobs = append(blobs, *b)
 			}
-		case <-d.stopping:
-		case <-ctx.Done():
-			return
 		}
 	}
 	if len(blobs) > 0 {
 		p.tell(scheduler.Summary{Peer: p.cfg.Self.ID, Blobs: blobs})
 	}
 	p.mu.Lock()
-	if p.idle = len(p.downloads) == 0; p.idle {
-		p.interval.every.Store(0) // the scheduler goes by that, too
-	}
+	p.idle = len(p.downloads) == 0
 	p.mu.Unlock()
+}
+
+// askAll has each download's loop answer, but for those that end.
+func askAll[T any](ctx context.Context, ds []*download, what func(*download) T) (answers []T) {
+	for _, d := range ds {
+		reply := make(chan T, 1)
+		d.post(func() { reply <- what(d) })
+		select {
+		case answer := <-reply:
+			answers = append(answers, answer)
+		case <-d.stopping:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return answers
 }

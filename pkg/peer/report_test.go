@@ -3,6 +3,7 @@ package peer_test
 import (
 	"context"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,23 +14,33 @@ import (
 	"github.com/p2pd/p2pd/pkg/scheduler"
 )
 
-// summaries is a scheduler that knows nobody, says so unless it is mute, and notes
-// when it is told of running downloads, but for calls for help.
+// summaries is a scheduler that knows nobody and, unless it is mute, says so to who
+// joins, once. It notes when it is told of running downloads, but for calls for help,
+// and of how many.
 type summaries struct {
 	p    *peer.Peer
 	mute bool
-	at   []time.Time
+
+	mu     sync.Mutex // guards what follows
+	joined map[piece.Digest]int
+	at     []time.Time
+	blobs  []int
 }
 
 func (s *summaries) Send(e scheduler.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch e := e.(type) {
 	case scheduler.Join:
-		if !s.mute {
-			s.p.Decide(scheduler.Introduce{To: "me", Digest: e.Blobs[0].Digest, Size: scheduler.SizeUnknown})
+		d := e.Blobs[0].Digest
+		if s.joined[d]++; s.joined[d] == 1 && !s.mute {
+			s.p.Decide(scheduler.Introduce{To: "me", Digest: d, Size: scheduler.SizeUnknown})
 		}
+	case scheduler.Leave:
+		delete(s.joined, e.Digest)
 	case scheduler.Summary:
 		if !e.Blobs[0].Stalled {
-			s.at = append(s.at, time.Now())
+			s.at, s.blobs = append(s.at, time.Now()), append(s.blobs, len(e.Blobs))
 		}
 	}
 }
@@ -44,7 +55,7 @@ func TestTheFirstSummaryIsDueAWhileAfterTheBeginning(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- p.Run(ctx) }()
-			s := &summaries{p: p}
+			s := &summaries{p: p, joined: make(map[piece.Digest]int)}
 			p.Attached(s)
 			time.Sleep(idle)
 
@@ -87,7 +98,7 @@ func reports(t *testing.T, src peer.Source, f func(t *testing.T, p reporter)) {
 			Peer: peer.New(peer.Config{Self: scheduler.Peer{ID: "me"}, Store: storetest.NewMemory(0)}),
 			ref:  peer.Ref{Digest: piece.Sum([]byte("wanted")), Size: 8 << 20, Source: src},
 		}
-		p.said = &summaries{p: p.Peer}
+		p.said = &summaries{p: p.Peer, joined: make(map[piece.Digest]int)}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
@@ -108,6 +119,7 @@ func (p reporter) pull(t *testing.T, length time.Duration, told ...scheduler.Dec
 	if err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // until it has joined: nothing is told before
 	before := len(p.said.at)
 	for _, d := range told {
 		p.Decide(d)
@@ -122,16 +134,20 @@ func (p reporter) pull(t *testing.T, length time.Duration, told ...scheduler.Dec
 	return n
 }
 
-// A scheduler of many hears of each less often, for as long as there is something
-// to hear.
+// A scheduler of many hears of each less often, until it says otherwise or its stream
+// ends.
 func TestSummariesComeAsOftenAsAsked(t *testing.T) {
 	reports(t, nil, func(t *testing.T, p reporter) {
 		every := scheduler.SummaryInterval{To: "me", Every: 4 * time.Second}
-		if n := p.pull(t, 20*time.Second+time.Second/2, every); n < 5 || n > 6 {
-			t.Errorf("%d summaries in 20 s at one in 4 s, want 5 or 6", n)
+		if n := p.pull(t, 20*time.Second+time.Second/2, every); n < 4 || n > 6 {
+			t.Errorf("%d summaries in 20 s at one in 4 s, want 4 to 6", n)
 		}
+		if n := p.pull(t, 20*time.Second+time.Second/2); n < 4 || n > 6 {
+			t.Errorf("%d summaries in 20 s of a pull later on, want 4 to 6", n)
+		}
+		p.Attached(p.said)
 		if n := p.pull(t, 20*time.Second+time.Second/2); n < 20 {
-			t.Errorf("%d summaries in 20 s of a pull later on, want one a second", n)
+			t.Errorf("%d summaries in 20 s to a scheduler that asked for nothing, want one a second", n)
 		}
 	})
 }
@@ -167,13 +183,33 @@ func (dripping) Read(p []byte) (int, error) {
 }
 
 // A lease is another matter: it is taken back if the scheduler hears nothing of it.
+// Who has one tells of all that it downloads, so that the scheduler sees what peers
+// bring. It does so also when the swarm moves to a scheduler that does not answer.
 func TestALeaseIsToldOfEachSecond(t *testing.T) {
-	reports(t, drip{}, func(t *testing.T, p reporter) {
-		n := p.pull(t, 10*time.Second+time.Second/2,
-			scheduler.SummaryInterval{To: "me", Every: 8 * time.Second},
-			scheduler.Grant{To: "me", Digest: p.ref.Digest, Lease: scheduler.Lease{ID: 1, Pieces: piece.Range{First: 0, End: 4}}})
-		if n < 10 {
-			t.Errorf("%d summaries in 10 s of reading under a lease, want one a second", n)
-		}
-	})
+	for name, moves := range map[string]bool{"of a swarm that stays": false, "of a swarm that moves": true} {
+		t.Run(name, func(t *testing.T) {
+			reports(t, drip{}, func(t *testing.T, p reporter) {
+				other, err := p.Open(t.Context(), peer.Ref{Digest: piece.Sum([]byte("other")), Size: 8 << 20})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer other.Close()
+				if moves {
+					time.AfterFunc(1500*time.Millisecond, func() { p.Moved(func(d piece.Digest) bool { return d == p.ref.Digest }) })
+				}
+				n := p.pull(t, 10*time.Second+time.Second/2,
+					scheduler.SummaryInterval{To: "me", Every: 8 * time.Second},
+					scheduler.Grant{To: "me", Digest: p.ref.Digest, Lease: scheduler.Lease{ID: 1, Whole: true}})
+				whole := 0
+				for _, blobs := range p.said.blobs[:n] {
+					if blobs == 2 { // others tell of a size as soon as it is known
+						whole++
+					}
+				}
+				if whole < 10 {
+					t.Errorf("%d summaries of both in 10 s of reading under a lease, want one a second", whole)
+				}
+			})
+		})
+	}
 }

@@ -105,8 +105,8 @@ type rate struct {
 const (
 	rateWeight = 0.5
 	// rateStale is how long after its last measure a rate says nothing: they
-	// come about once a second.
-	rateStale = 5 * time.Second
+	// come with summaries.
+	rateStale = scheduler.MaxSummaryEvery + time.Second
 )
 
 // measure counts what was delivered since the last measure, and begins anew.

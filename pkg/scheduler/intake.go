@@ -8,10 +8,11 @@ const (
 	// intakeWindow is for how long at least a node's bytes are counted for its
 	// rate. Summaries come once a second, or less often.
 	intakeWindow = 700 * time.Millisecond
-	// quiet is how many times its interval a node tells nothing that wants nothing.
-	quiet = 2
+	// quiet is how long a node tells nothing that wants nothing, if it reports each
+	// SummaryEvery.
+	quiet = 2 * time.Second
 	// othersFedFor is how long ago it may be that another node was fed for peers
-	// to be busy with others.
+	// to be busy with others, if they report each SummaryEvery.
 	othersFedFor = 2 * time.Second
 )
 
@@ -28,7 +29,7 @@ type intake struct {
 // a window opens.
 func (s *Scheduler) wants(n *node) {
 	t := &n.intake
-	if s.now.Sub(t.told) > quiet*max(n.every, SummaryEvery) {
+	if s.now.Sub(t.told) > quiet+n.slack() {
 		t.since, t.bytes, t.known = s.now, 0, false
 		s.begun.note(n, s.now)
 	}
@@ -88,11 +89,11 @@ func (s *Scheduler) noteFed(n *node) {
 // peers work, but are busy, and n's turn comes: a crowd at a few seeds must not
 // turn to the registry.
 func (s *Scheduler) othersFed(n *node) bool {
-	return s.fedLast.toOthers(n, s.now.Add(-othersFedFor))
+	return s.fedLast.toOthers(n, s.now.Add(-othersFedFor-n.slack()))
 }
 
 // othersBegan reports whether another node than n has begun to want something
 // so lately that it need not have told yet whether it is fed.
 func (s *Scheduler) othersBegan(n *node) bool {
-	return s.begun.toOthers(n, s.now.Add(-othersFedFor))
+	return s.begun.toOthers(n, s.now.Add(-othersFedFor-n.slack()))
 }

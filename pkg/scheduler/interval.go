@@ -7,8 +7,8 @@ import (
 
 // A summary costs a scheduler the same whoever sends it, so a large crowd sends
 // each less often: what all of them tell in a second stays about the same. What
-// cannot wait does not: a peer that stalls says so at once, and one with a lease
-// tells of that blob every SummaryEvery.
+// cannot wait does not: a peer that stalls says so at once, and one that does, or
+// has a lease, tells of all its downloads every SummaryEvery.
 
 const (
 	// SummaryEvery is how often a peer tells of its running downloads, unless a
@@ -22,7 +22,8 @@ const (
 )
 
 // SummaryInterval asks To to tell of its running downloads less often, or more
-// often again. It stands until the next one, or until To has none.
+// often again. It stands until the next one, or the end of its stream. A peer of
+// several schedulers goes by the longest.
 type SummaryInterval struct {
 	To     PeerID
 	Every  time.Duration
@@ -46,11 +47,10 @@ func intervalFor(peers int) time.Duration {
 }
 
 // misses counts a membership in which something is missing; hasAll takes it off
-// again. Who misses nothing reports nothing, and begins at SummaryEvery anew.
+// again. Who misses nothing reports nothing.
 func (s *Scheduler) misses(n *node) {
 	if n.missing++; n.missing == 1 {
 		s.reporting++
-		n.every = SummaryEvery
 	}
 }
 
@@ -67,13 +67,19 @@ func (s *Scheduler) setInterval(n *node) {
 	if n.missing == 0 {
 		return
 	}
-	every := intervalFor(s.reporting)
-	if every < n.every {
-		every = min(n.every, intervalFor(s.reporting+s.reporting/3))
+	every, now := intervalFor(s.reporting), n.interval()
+	if every < now {
+		every = min(now, intervalFor(s.reporting+s.reporting/3))
 	}
-	if every == n.every {
+	if every == now {
 		return
 	}
 	n.every = every
 	s.decide(SummaryInterval{To: n.peer.ID, Every: every, Reason: fmt.Sprintf("so many report that each does every %v", every)})
 }
+
+// interval is how often n reports.
+func (n *node) interval() time.Duration { return max(n.every, SummaryEvery) }
+
+// slack is how much longer than each SummaryEvery n may be silent.
+func (n *node) slack() time.Duration { return n.interval() - SummaryEvery }

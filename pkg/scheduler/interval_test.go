@@ -88,8 +88,8 @@ func TestLargeCrowdsReportLessOften(t *testing.T) {
 	}
 }
 
-// Who has nothing to report begins anew: both sides know.
-func TestTheIntervalEndsWithTheDownloads(t *testing.T) {
+// What a peer was told stands while it has nothing to report: only a change is told.
+func TestTheIntervalStands(t *testing.T) {
 	t.Parallel()
 	a := newAssembly()
 	const last = summariesPerSecond
@@ -97,14 +97,66 @@ func TestTheIntervalEndsWithTheDownloads(t *testing.T) {
 		a.join(i)
 	}
 	a.hears(t, last, 2*time.Second)
-	a.step(Leave{Peer: PeerID(fmt.Sprint("peer-", last)), Digest: a.blob})
+	leave := func(i int) { a.step(Leave{Peer: PeerID(fmt.Sprint("peer-", i)), Digest: a.blob}) }
+	leave(last)
 	before := a.told
 	a.join(last)
-	if a.told != before+1 {
-		t.Error("a peer that had no download any more is not told again")
+	if a.told != before {
+		t.Error("a peer is told again what it was told before")
+	}
+	for i := range last + 1 {
+		leave(i)
+	}
+	a.join(last)
+	a.hears(t, last, time.Second)
+	if err := a.s.audit(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where most members say that the blob has another size, nobody has all of it.
+func TestReportersAreCountedWhereASizeIsOutvoted(t *testing.T) {
+	t.Parallel()
+	a := newAssembly()
+	join := func(p PeerID, size int64, have piece.Bitfield) {
+		a.step(PeerUp{Peer: Peer{ID: p}})
+		a.step(Join{Peer: p, Blobs: []Membership{{Digest: a.blob, Size: size, Have: have}}})
+	}
+	join("seed", 8<<20, piece.FullBitfield(8))
+	for i := range 3 {
+		join(PeerID(fmt.Sprint("other-", i)), 9<<20, piece.NewBitfield(9))
+	}
+	if a.s.swarms[a.blob].size != 9<<20 || a.s.reporting != 4 {
+		t.Errorf("size %d, %d report; want %d and 4", a.s.swarms[a.blob].size, a.s.reporting, 9<<20)
 	}
 	if err := a.s.audit(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A node that reports seldom is not cut off because it has not told of bytes lately:
+// once it calls for help it tells each second.
+func TestWhoReportsSeldomIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	a := newAssembly()
+	for i := range 2*summariesPerSecond + 1 {
+		a.join(i)
+	}
+	n, m := a.s.peers["peer-5000"], a.s.member("peer-5000", a.blob)
+	m.stock.free = 0 // all is held or being read
+	a.now = a.now.Add(3 * time.Second)
+	m.stalled = a.now
+	if a.s.now = a.now; a.s.noticeCutOff(m) {
+		t.Error("cut off at its first call")
+	}
+	a.s.now = a.now.Add(cutOffAfter - 400*time.Millisecond)
+	n.fed = a.s.now // as it tells with its summary
+	a.s.now = a.now.Add(cutOffAfter + 100*time.Millisecond)
+	if a.s.noticeCutOff(m) {
+		t.Error("cut off although other blobs come")
+	}
+	if a.s.now = n.fed.Add(cutOffAfter); !a.s.noticeCutOff(m) {
+		t.Error("not cut off although nothing has come for long")
 	}
 }
 

@@ -50,6 +50,9 @@ func (s *Scheduler) noticeCutOff(m *member) bool {
 	if n.fed.After(last) {
 		last = n.fed
 	}
+	if n.slack() > 0 && m.stalled.After(last) { // until it called it told too seldom to go by
+		last = m.stalled
+	}
 	all, held := s.reading(m)
 	long := s.now.Sub(last)
 	if m.stock.free == 0 && (long >= cutOffAfter && all == 0 || long >= cutOffAnyway && all == held) && !s.othersFed(n) {

@@ -86,7 +86,7 @@ type node struct {
 	members []*member             // in the order in which it joined
 	leases  int
 	// missing is in how many of its swarms it misses something; every is how often
-	// it reports then.
+	// it was told to report then, 0 if it was not.
 	missing int
 	every   time.Duration
 	traffic Traffic

@@ -57,6 +57,9 @@ func (s *Scheduler) outvoted(sw *swarm, size int64) bool {
 		}
 	}
 	for _, m := range sw.order {
+		if m.complete {
+			s.misses(m.node)
+		}
 		m.have, m.complete, m.knows = piece.Bitfield{}, false, m.voted && m.size == size
 	}
 	sw.seeds = nil

@@ -184,7 +184,7 @@ func (n *node) due(since time.Duration, part float64) bool {
 	case n.every <= scheduler.SummaryEvery || len(n.leases) > 0:
 		return true
 	}
-	return since >= time.Duration(part*float64(n.every))-scheduler.SummaryEvery/2
+	return since >= time.Duration(part*float64(n.every))-scheduler.SummaryEvery/8
 }
 
 // advance pretends that pieces have come for so long, and tells; false once all is

@@ -171,8 +171,7 @@ func (f *fetch) arrivedWell() {
 		return
 	}
 	f.from.delivered += f.length
-	d.n.pace.Observe(f.length, time.Duration(w.now-f.started))
-	d.n.pace.ObserveLead(f.lead)
+	d.n.pace.ObserveNeighbour(f.length, f.lead, time.Duration(w.now-f.started))
 	for _, o := range slices.Clone(d.fetches) {
 		if o.piece == f.piece {
 			o.end()

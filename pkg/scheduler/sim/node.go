@@ -173,13 +173,13 @@ func (n *node) lost(dead *node) {
 }
 
 func (n *node) summarise() {
-	all := n.w.now >= n.due
-	if all {
-		n.due = n.w.now + int64(max(n.every, summaryEvery)-summaryEvery/2)
+	over := n.w.now >= n.due
+	if over {
+		n.due = n.w.now + int64(max(n.every, summaryEvery)-summaryEvery/8)
 	}
 	var blobs []scheduler.Progress
 	for _, d := range n.downloads {
-		if d != nil && !d.done && (all || d.leased()) {
+		if d != nil && !d.done && (over || slices.ContainsFunc(n.downloads, (*download).pressing)) {
 			blobs = append(blobs, d.progress())
 		}
 	}

@@ -1063,12 +1063,13 @@ func (*Decision_Ticket) isDecision_Decision() {}
 
 func (*Decision_SummaryInterval) isDecision_Decision() {}
 
-// SummaryInterval says how often to send a Summary, for as long as there is a
-// download to tell of; before, and to who does not know it, it is once a second. Of
-// a blob with a lease a peer tells once a second in any case.
+// SummaryInterval says how often to send a Summary while there is a download to tell
+// of, until the next one or the end of the stream; before, and to who does not know
+// it, it is once a second. With a lease, or a call for help, it is once a second in
+// any case. A peer of several schedulers goes by the longest.
 type SummaryInterval struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	EveryMs       int64                  `protobuf:"varint,1,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"` // 1,000 to 8,000
+	EveryMs       int64                  `protobuf:"varint,1,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"` // above 0; beyond 1,000 to 8,000, the nearest of these is meant
 	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
