@@ -3,6 +3,7 @@ package peer_test
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,13 @@ type summaries struct {
 	joined map[piece.Digest]int
 	at     []time.Time
 	blobs  []int
+}
+
+// heard is when it was told so far, and of how many each time.
+func (s *summaries) heard() (at []time.Time, blobs []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.at), slices.Clone(s.blobs)
 }
 
 func (s *summaries) Send(e scheduler.Event) {
@@ -73,10 +81,11 @@ func TestTheFirstSummaryIsDueAWhileAfterTheBeginning(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
-			if len(s.at) < 3 {
-				t.Fatalf("%d summaries in 5 s, want one a second", len(s.at))
+			at, _ := s.heard()
+			if len(at) < 3 {
+				t.Fatalf("%d summaries in 5 s, want one a second", len(at))
 			}
-			if first := s.at[0].Sub(begun); first < 700*time.Millisecond || first > time.Second {
+			if first := at[0].Sub(begun); first < 700*time.Millisecond || first > time.Second {
 				t.Errorf("idle for %v: the first summary came after %v, want 0.7 to 1 s", idle, first)
 			}
 		})
@@ -120,7 +129,7 @@ func (p reporter) pull(t *testing.T, length time.Duration, told ...scheduler.Dec
 		t.Fatal(err)
 	}
 	synctest.Wait() // until it has joined: nothing is told before
-	before := len(p.said.at)
+	before, _ := p.said.heard()
 	for _, d := range told {
 		p.Decide(d)
 	}
@@ -129,9 +138,9 @@ func (p reporter) pull(t *testing.T, length time.Duration, told ...scheduler.Dec
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	n := len(p.said.at) - before
+	after, _ := p.said.heard()
 	time.Sleep(time.Minute) // nobody wants it any more
-	return n
+	return len(after) - len(before)
 }
 
 // A scheduler of many hears of each less often, until it says otherwise or its stream
@@ -201,8 +210,9 @@ func TestALeaseIsToldOfEachSecond(t *testing.T) {
 					scheduler.SummaryInterval{To: "me", Every: 8 * time.Second},
 					scheduler.Grant{To: "me", Digest: p.ref.Digest, Lease: scheduler.Lease{ID: 1, Whole: true}})
 				whole := 0
-				for _, blobs := range p.said.blobs[:n] {
-					if blobs == 2 { // others tell of a size as soon as it is known
+				_, blobs := p.said.heard()
+				for _, b := range blobs[:n] {
+					if b == 2 { // others tell of a size as soon as it is known
 						whole++
 					}
 				}
