@@ -99,7 +99,7 @@ func TestAFalseReadCostsNeitherNeighboursNorTheNextImage(t *testing.T) {
 func TestAFalseReadWithoutAScheduler(t *testing.T) {
 	const size = 8 * mib
 	synctest.Test(t, func(t *testing.T) {
-		c := lab(t, 9, nil) // with six it happens that one shuns all others
+		c := lab(t, 9, nil)                                     // with six it happens that one shuns all others
 		pullAll(t, c.Nodes, c.Origin.Add(content(9, mib)), mib) // they meet
 		c.StopScheduler()
 		d := c.Origin.Add(content(10, size))
