@@ -257,11 +257,14 @@ func TestTheLongestIntervalHolds(t *testing.T) {
 			t.Fatalf("the peer hears of %v, want %v", d, want)
 		}
 	}
-	ask(0, 4*time.Second)
-	hears(4 * time.Second)
-	ask(1, 2*time.Second) // is less, and so nothing is said before this:
+	ask(1, 2*time.Second)
+	hears(2 * time.Second)
 	ask(0, 8*time.Second)
 	hears(8 * time.Second)
+	ask(0, time.Second)
+	hears(2 * time.Second) // which the other one asked for before
+	ask(0, 4*time.Second)
+	hears(4 * time.Second)
 	w.halt[w.names[0]]()
 	hears(2 * time.Second)
 }

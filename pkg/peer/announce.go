@@ -27,7 +27,7 @@ const (
 // Attached says that there is a scheduler, to which events go until Detached.
 // All that this peer holds and downloads is announced.
 func (p *Peer) Attached(s Scheduler) {
-	p.interval.every.Store(0) // before it can ask for another
+	p.summaryEvery.Store(0) // before it can ask for another
 	p.mu.Lock()
 	p.sched, p.unsaid = s, nil
 	p.mu.Unlock()

@@ -66,8 +66,12 @@ type Peer struct {
 	arrived atomic.Int64
 
 	// begun says that a download has after the peer was idle.
-	begun    chan struct{}
-	interval interval
+	begun chan struct{}
+	// summaries is when the scheduler is to hear of all running downloads. It is
+	// Run's.
+	summaries choice.Interval
+	// summaryEvery is how often the scheduler asked to, a time.Duration; 0: it did not.
+	summaryEvery atomic.Int64
 
 	ctx    context.Context // ends with Run; parent of all downloads
 	cancel context.CancelFunc
@@ -98,7 +102,7 @@ func New(cfg Config) *Peer {
 		cfg: cfg, log: cfg.Logger,
 		slots: newSlots(cfg.UploadSlots),
 		ctx:   ctx, cancel: cancel,
-		begun: make(chan struct{}, 1), idle: true,
+		begun: make(chan struct{}, 1), idle: true, summaries: choice.Interval{Least: summaryEvery},
 		downloads: make(map[piece.Digest]*download),
 	}
 }
@@ -112,7 +116,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-p.begun:
-			p.interval.begin(time.Now())
+			p.summaries.Begin(time.Now(), rand.Float64())
 			due.Reset(firstSummary())
 		case <-due.C:
 			due.Reset(summaryEvery)
@@ -198,7 +202,7 @@ func (p *Peer) Decide(dec scheduler.Decision) {
 			d.post(func() { d.told(dec, time.Now()) })
 		}
 	case scheduler.SummaryInterval:
-		p.interval.every.Store(int64(dec.Every))
+		p.summaryEvery.Store(int64(dec.Every))
 	case scheduler.Ticket:
 		p.ticketed(dec)
 	}

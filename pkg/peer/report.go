@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -132,35 +131,11 @@ func (d *download) report(stalled bool) {
 	d.p.tell(scheduler.Summary{Peer: d.p.cfg.Self.ID, Blobs: []scheduler.Progress{p}})
 }
 
-// interval is when the scheduler is to hear of all running downloads. Peer.Run alone
-// uses it, but for every.
-type interval struct {
-	every atomic.Int64 // as the scheduler asked, a time.Duration; 0: summaryEvery
-	since time.Time    // when it began
-	part  float64      // of every that this one lasts
-}
-
-// begin starts the first interval of downloads that begin on an idle peer. It lasts
-// any part of the others, so that a crowd that begins at once reports evenly.
-func (i *interval) begin(now time.Time) { i.since, i.part = now, rand.Float64() }
-
-// over reports whether one is over, and then begins the next. It is asked each
-// summaryEvery, a little sooner the first time.
-func (i *interval) over(now time.Time) bool {
-	every := time.Duration(i.every.Load())
-	most := time.Duration(float64(every)*i.part) - summaryEvery/8
-	if every > summaryEvery && now.Sub(i.since) < most {
-		return false
-	}
-	i.since, i.part = now, 1
-	return true
-}
-
 // summarise sends one Summary of all running downloads, if it is time.
 func (p *Peer) summarise(ctx context.Context) {
 	now, ds := time.Now(), p.all()
 	var blobs []scheduler.Progress
-	if p.interval.over(now) || slices.Contains(askAll(ctx, ds, func(d *download) bool { return d.pressing(now) }), true) {
+	if p.summaries.Over(now, time.Duration(p.summaryEvery.Load())) || slices.Contains(askAll(ctx, ds, func(d *download) bool { return d.pressing(now) }), true) {
 		for _, b := range askAll(ctx, ds, func(d *download) *scheduler.Progress {
 			if !d.tellable(now) {
 				return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/p2pd/p2pd/e2e/lab"
 	"github.com/p2pd/p2pd/internal/rpc"
+	"github.com/p2pd/p2pd/pkg/choice"
 	"github.com/p2pd/p2pd/pkg/peer"
 	"github.com/p2pd/p2pd/pkg/piece"
 	"github.com/p2pd/p2pd/pkg/scheduler"
@@ -156,35 +157,29 @@ func (n *node) reattached() int {
 // report says again and again what has come since, as often as the scheduler asks,
 // until all has.
 func (n *node) report(ctx context.Context) error {
-	began, part := time.Now(), rand.Float64() // of the first interval
+	began, reports := time.Now(), choice.Interval{Least: scheduler.SummaryEvery}
+	reports.Begin(began, rand.Float64())
 	wait := scheduler.SummaryEvery - rand.N(scheduler.SummaryEvery/4)
 	for pause(ctx, wait) == nil {
 		wait = scheduler.SummaryEvery
-		since := time.Since(began)
-		if !n.due(since, part) {
+		now := time.Now()
+		if !n.due(&reports, now) {
 			continue
 		}
-		if !n.advance(since) {
+		if !n.advance(now.Sub(began)) {
 			return nil
 		}
-		began, part = time.Now(), 1
+		began = now
 	}
 	return nil
 }
 
-// due reports whether to report after so long, if a part of the interval is to pass:
-// as p2pd does, not before the scheduler has answered, and in any case if there are
-// leases to tell of.
-func (n *node) due(since time.Duration, part float64) bool {
+// due reports whether to report now: as p2pd does, not before the scheduler has
+// answered, and in any case if there are leases to tell of.
+func (n *node) due(reports *choice.Interval, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch {
-	case n.waited == 0:
-		return false
-	case n.every <= scheduler.SummaryEvery || len(n.leases) > 0:
-		return true
-	}
-	return since >= time.Duration(part*float64(n.every))-scheduler.SummaryEvery/8
+	return n.waited > 0 && (reports.Over(now, n.every) || len(n.leases) > 0)
 }
 
 // advance pretends that pieces have come for so long, and tells; false once all is

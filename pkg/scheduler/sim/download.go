@@ -101,6 +101,14 @@ func (d *download) progress() scheduler.Progress {
 	return p
 }
 
+// pressing reports whether the scheduler waits for news of a download, if there is one.
+func (d *download) pressing() bool {
+	if d == nil || d.done {
+		return false
+	}
+	return d.asked > 0 && d.since(d.asked) <= 2*askAfter || slices.ContainsFunc(d.leases, func(l *lease) bool { return l.id != 0 })
+}
+
 // tick looks at everything that time alone changes.
 func (d *download) tick() {
 	d.n.w.after(tickEvery, d, downloadTick)

@@ -95,14 +95,6 @@ func (l *lease) end(o scheduler.Outcome) {
 	}
 }
 
-// pressing reports whether the scheduler waits for news of a download, if there is one.
-func (d *download) pressing() bool {
-	if d == nil || d.done {
-		return false
-	}
-	return d.asked > 0 && d.since(d.asked) <= 2*askAfter || slices.ContainsFunc(d.leases, func(l *lease) bool { return l.id != 0 })
-}
-
 func (d *download) revoked(id scheduler.LeaseID) {
 	for _, l := range d.leases {
 		if l.id == id && id != 0 {

@@ -42,8 +42,8 @@ type node struct {
 	open       int         // layers that the client is reading
 	through    int         // layers
 	fetching   int
-	every      time.Duration // between summaries of all downloads, as the scheduler asked
-	due        int64         // the next one
+	summaries  choice.Interval
+	every      time.Duration // between summaries, as the scheduler asked
 }
 
 // wanted names a piece of a layer.
@@ -61,6 +61,7 @@ func newNode(w *world, i int) *node {
 		slots:     choice.NewSlots[int32, wanted](choice.DefaultSlots),
 		queued:    make(map[*choice.Waiter[int32, wanted]]*fetch),
 		downloads: make([]*download, len(w.layers)),
+		summaries: choice.Interval{Least: summaryEvery},
 	}
 	n.peer.ID = scheduler.PeerID(fmt.Sprintf("n%05d", i))
 	if w.cfg.Zones > 1 {
@@ -85,6 +86,7 @@ func (n *node) fire(kind uint8) {
 // arrive starts p2pd and the client at once.
 func (n *node) arrive() {
 	n.alive = true
+	n.summaries.Begin(n.w.clock(), n.w.rng.Float64())
 	n.w.brain.tell(scheduler.PeerUp{Peer: n.peer})
 	if n.w.cfg.Prefetch {
 		join := scheduler.Join{Peer: n.peer.ID}
@@ -173,14 +175,12 @@ func (n *node) lost(dead *node) {
 }
 
 func (n *node) summarise() {
-	over := n.w.now >= n.due
-	if over {
-		n.due = n.w.now + int64(max(n.every, summaryEvery)-summaryEvery/8)
-	}
 	var blobs []scheduler.Progress
-	for _, d := range n.downloads {
-		if d != nil && !d.done && (over || slices.ContainsFunc(n.downloads, (*download).pressing)) {
-			blobs = append(blobs, d.progress())
+	if n.summaries.Over(n.w.clock(), n.every) || slices.ContainsFunc(n.downloads, (*download).pressing) {
+		for _, d := range n.downloads {
+			if d != nil && !d.done {
+				blobs = append(blobs, d.progress())
+			}
 		}
 	}
 	if len(blobs) > 0 {
@@ -214,9 +214,6 @@ func (n *node) decided(dec scheduler.Decision) {
 			d.revoked(dec.Lease)
 		}
 	case scheduler.SummaryInterval:
-		if n.every == 0 { // the first one lasts any part of it
-			n.due = n.w.now + n.w.rng.Int64N(int64(dec.Every))
-		}
 		n.every = dec.Every
 	case scheduler.Wait:
 		if d := n.download(dec.Digest); d != nil {
