@@ -1,33 +1,50 @@
-package peer
+package peer_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/p2pd/p2pd/pkg/choice"
-	"github.com/p2pd/p2pd/pkg/piece"
+	"github.com/p2pd/p2pd/pkg/peer"
+	"github.com/p2pd/p2pd/pkg/peer/peertest"
 )
 
-// Where requests take long, a download may have more of them under way than
-// choice.MaxFetches.
+// Where requests take long a download has more of them under way than
+// choice.MaxFetches, and nowhere else.
 func TestADownloadAsksEarly(t *testing.T) {
-	p := &Peer{}
-	layout, err := piece.NewLayout(64 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &download{p: p, layout: layout, board: newBoard(), fetches: make(map[int][]*fetch)}
-	for i := range choice.MaxFetches {
-		d.fetches[i] = []*fetch{{piece: i}}
-	}
-	p.fetching.Store(choice.MaxFetches)
-	if d.mayFetch() {
-		t.Fatal("asks for more than usual before it knows how long requests take")
-	}
-	for range 5 {
-		p.pace.observeNeighbour(layout.PieceSize(), 100*time.Millisecond, 500*time.Millisecond)
-	}
-	if !d.mayFetch() {
-		t.Error("asks for no more than usual although a fifth of each piece's time is that of its request")
+	for name, c := range map[string]struct {
+		latency time.Duration
+		early   bool
+	}{
+		"a short way": {latency: 500 * time.Microsecond},
+		"a long way":  {latency: 100 * time.Millisecond, early: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const size = 32 * mib
+				cluster := lab(t, 9, func(cfg *peertest.Config) { cfg.Latency = c.latency })
+				d := cluster.Origin.Add(content(1, size))
+				last := cluster.Nodes[len(cluster.Nodes)-1]
+				pullAll(t, cluster.Nodes[:len(cluster.Nodes)-1], d, size)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					pull(t, []*peertest.Node{last}, d, size)
+				}()
+				most := int64(0)
+				for running := true; running; {
+					select {
+					case <-done:
+						running = false
+					case <-time.After(5 * time.Millisecond):
+						most = max(most, peer.Fetching(last.Peer))
+					}
+				}
+				if early := most > choice.MaxFetches; early != c.early || most < choice.MaxFetches {
+					t.Errorf("%d pieces were under way; more than %d: %v, want %v", most, choice.MaxFetches, early, c.early)
+				}
+			})
+		})
 	}
 }
