@@ -99,7 +99,9 @@ func TestAFalseReadCostsNeitherNeighboursNorTheNextImage(t *testing.T) {
 func TestAFalseReadWithoutAScheduler(t *testing.T) {
 	const size = 8 * mib
 	synctest.Test(t, func(t *testing.T) {
-		c := lab(t, 9, nil)                                     // with six it happens that one shuns all others
+		// Of six, one gives false pieces on to all others in one run of fifty. They shun
+		// it then, and it rightly reads the next image alone.
+		c := lab(t, 9, nil)
 		pullAll(t, c.Nodes, c.Origin.Add(content(9, mib)), mib) // they meet
 		c.StopScheduler()
 		d := c.Origin.Add(content(10, size))
